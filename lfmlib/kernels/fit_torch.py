@@ -1,0 +1,280 @@
+"""The exact orthographic fit on moments, in plain PyTorch: 12 numbers a sample in, a camera out, globally optimal.
+
+With A = [a1; a2] the first two rows of R, C = sum y y^T and H = sum x y^T (centred), Eq. 1's inner minimum over s is
+
+    sum |x|^2  -  max_A <A, H>^2 / <A C, A>.
+
+For a viewing direction r = a1 x a2 the best in-plane turn is known in closed form, and with B = H^T H, n = h1 x h2 the
+problem shrinks to one unit vector (f is even up to the sign of n.r, so the best r has n.r >= 0):
+
+    max_r f(r),   f(r) = (tr B - r^T B r + 2 n.r) / (tr C - r^T C r).
+
+Dinkelbach's iteration turns the ratio into a sequence of problems max_r r^T (lambda C - B) r + 2 n.r on the sphere.
+Each of these is a trust-region problem whose global maximum is found from one 3x3 eigenbasis and one scalar equation,
+so nothing here is a local search: no starts to choose and no local minimum to fall into. lambda rises monotonically
+to the optimum, superlinearly.
+
+Everything is element-wise on [B] vectors (structure of arrays): no batched LAPACK call, no data-dependent branch on a
+GPU. It runs in float64 whatever the input, because 12 numbers a sample cost nothing and flat shapes are delicate.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+TINY = 1e-300  # keeps 0 / 0 finite in float64
+LONG, SHORT = 60, 8  # Dinkelbach steps at most; 3 to 5 suffice unless a shape is a needle to 1 : 10,000
+TOLERANCE = 1e-10  # relative gain of the ratio at which a sample is done; the next gain would be its square
+
+THIRD = (1.15063, -0.19453, 0.04418)  # 2 cos(acos(x) / 3) = 1 + polynomial of sqrt((1 + x) / 2), to 2e-4
+UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+
+Vec = list[Tensor]  # components, each [B]
+
+
+def solve_moments(
+    C: Float[Tensor, "6 B"], H: Float[Tensor, "6 B"]
+) -> tuple[Float[Tensor, " B"], Float[Tensor, "B 3 3"]]:
+    """Scale and rotation that minimise Eq. 1 for given second moments.
+
+    Args:
+        C: sum over keypoints of y y^T, rows (00, 01, 02, 11, 12, 22), float64; [6, B].
+        H: sum over keypoints of x y^T, rows (00, 01, 02, 10, 11, 12), float64; [6, B].
+    Returns:
+        s [B] >= 0 and R [B, 3, 3] in SO(3). A sample whose shape is a single point gets s = 1.
+    Source: Eq. 1; the reduction to one unit vector is ours.
+    """
+    size = C[0] + C[3] + C[5]  # [B]
+    reach = (H * H).sum(0).sqrt()
+    c = list((C / size.clamp_min(TINY)).unbind(0))
+    h = (H / reach.clamp_min(TINY)).unbind(0)
+    h1, h2 = list(h[:3]), list(h[3:])
+    n = _cross(h1, h2)
+    r = _maximise_ratio(c, h1, h2, n)
+    s, R = _camera(r, c, h1, h2)
+    empty = size <= TINY
+    s = torch.where(empty, torch.ones_like(s), s * reach / size.clamp_min(TINY))
+    return s, R
+
+
+def _maximise_ratio(c: Vec, h1: Vec, h2: Vec, n: Vec) -> Vec:
+    b = [h1[i] * h1[j] + h2[i] * h2[j] for i, j in UPPER]
+    r, c32, b32, n32 = _toward_n(n), *([e.float() for e in v] for v in (c, b, n))
+    r = [e.float() for e in r]
+    for _ in range(2):
+        r = _rough_sphere_maximum(r, c32, b32, n32)
+    r = [e.to(c[0].dtype) for e in r]
+    for _ in range(2):
+        r = _newton_step(r, c, b, n)[0]
+    r, proven = _newton_step(r, c, b, n)
+    if r[0].is_cuda:  # no data-dependent shape there: everybody takes the long way, from the better start
+        return _dinkelbach(r, c, b, n)
+    hard = torch.nonzero(~proven).squeeze(1)
+    if hard.numel():
+        found = _dinkelbach(*([e[hard] for e in v] for v in (r, c, b, n)))
+        r = [e.index_copy(0, hard, f) for e, f in zip(r, found, strict=True)]
+    return r
+
+
+def _toward_n(n: Vec) -> Vec:
+    """The viewing direction that both picture coordinates vote for, or z where the picture is a line."""
+    square = _dot(n, n)
+    length = (square + TINY).sqrt()
+    return [n[0] / length, n[1] / length, torch.where(square > TINY, n[2] / length, torch.ones_like(square))]
+
+
+def _rough_sphere_maximum(r: Vec, c: Vec, b: Vec, n: Vec) -> Vec:
+    """One Dinkelbach step in closed form, without an eigenbasis: only a start, so float32 and two Newton steps do."""
+    ratio = _ratio(r, c, b, n)
+    q = [torch.addcmul(-y, ratio, x) for x, y in zip(c, b, strict=True)]
+    adj = _adjugate(q)
+    trace, minors = q[0] + q[3] + q[5], adj[0] + adj[3] + adj[5]
+    det = q[0] * adj[0] + q[1] * adj[1] + q[2] * adj[2]
+    mean = trace / 3  # largest root of the characteristic polynomial
+    spread = (mean * mean - minors / 3).clamp_min(1e-12).sqrt()
+    cosine = (det - mean * minors + 2 * mean * mean * mean) / (2 * spread * spread * spread)
+    half = ((cosine.clamp(-1, 1) + 1) / 2).sqrt()  # cos(acos(x) / 3) is smooth in this: no slow trigonometry
+    top = mean + spread * (1 + half * (THIRD[0] + half * (THIRD[1] + half * THIRD[2])))
+    flat, deep = [torch.addcmul(x, trace, y, value=-1) for x, y in zip(_times(q, n), n, strict=True)], _times(adj, n)
+    # adj(mu - Q) n = mu^2 n + mu flat + deep; its squared length is a quartic in mu
+    w4, w3, w2 = _dot(n, n), 2 * _dot(n, flat), _dot(flat, flat) + 2 * _dot(n, deep)
+    w1, w0 = 2 * _dot(flat, deep), _dot(deep, deep)
+    mu = top + 1e-3 * w4.sqrt() + 1e-7
+    for _ in range(2):  # Newton on 1 / |r| = 1
+        p, dp = _horner(mu, 1, -trace, minors, -det)
+        w, dw = _horner(mu, w4, w3, w2, w1, w0)
+        mu = torch.maximum(mu - w * (p - w.clamp_min(1e-30).sqrt()) / (dp * w - p * dw / 2), top)
+    new = [torch.addcmul(z, torch.addcmul(y, mu, x), mu) for x, y, z in zip(n, flat, deep, strict=True)]
+    length = _dot(new, new).sqrt()
+    return [e / length for e in new]
+
+
+def _newton_step(r: Vec, c: Vec, b: Vec, n: Vec) -> tuple[Vec, Tensor]:
+    """One Riemannian Newton step on f, and the proof that r already was the global maximum.
+
+    With lambda = f(r), Q = lambda C - B, mu = r.(Q r + n) and K = mu - Q, r is stationary if K r = n, and then it is the
+    global maximum if and only if K is positive semidefinite (duality of the trust-region problem).
+    """
+    cr, br = _times(c, r), _times(b, r)
+    depth = (1 - _dot(cr, r)).clamp_min(1e-14)
+    ratio = (1 - _dot(br, r) + 2 * _dot(n, r)) / depth
+    g = [torch.addcmul(z - y, ratio, x) for x, y, z in zip(cr, br, n, strict=True)]
+    mu = _dot(r, g)
+    k = [torch.addcmul(y, ratio, x, value=-1) for x, y in zip(c, b, strict=True)]
+    k[0], k[3], k[5] = k[0] + mu, k[3] + mu, k[5] + mu
+    adj = _adjugate(k)
+    det = k[0] * adj[0] + k[1] * adj[1] + k[2] * adj[2]
+    y, z = _times(adj, n), _times(adj, r)
+    step = (_dot(r, y) - det) / _dot(r, z)
+    new = [torch.addcmul(yi, zi, step, value=-1) for yi, zi in zip(y, z, strict=True)]
+    length = _dot(new, new).sqrt()
+    new = [e / length for e in new]
+    slack = [torch.addcmul(x, mu, y, value=-1) for x, y in zip(g, r, strict=True)]
+    trace = k[0] + k[3] + k[5]
+    proven = (_dot(slack, slack) < 1e-13 * mu * mu) & (depth > 1e-6) & (trace > 0)
+    proven &= (adj[0] + adj[3] + adj[5] > 0) & (det > 1e-12 * trace * trace * trace)
+    return new, proven
+
+
+def _dinkelbach(r: Vec, c: Vec, b: Vec, n: Vec) -> Vec:
+    """The long way, for flat, needle-like and nearly ambiguous samples: global from any start."""
+    one, zero = torch.ones_like(n[0]), torch.zeros_like(n[0])
+    basis, d = _eigen(c, [[one, zero, zero], [zero, one, zero], [zero, zero, one]], sweeps=3)
+    best, value = torch.stack(_toward_n(n)), _ratio(_toward_n(n), c, b, n)
+    for start in (r, *basis):  # looking down a needle's length multiplies the ratio: start from there too
+        new = _ratio(start, c, b, n)
+        better = new > value
+        best, value = torch.where(better, torch.stack(start), best), torch.where(better, new, value)
+    active = torch.arange(best.shape[1], device=best.device)
+    for _ in range(LONG if not value.is_cuda else SHORT):
+        q = [value * x - y for x, y in zip(c, b, strict=True)]
+        basis, d = _eigen(_turned(q, basis), basis, sweeps=2)
+        r = _sphere_maximum(d, basis, n)
+        new = _ratio(r, c, b, n)
+        better, gain = new > value, new - value
+        best[:, active] = torch.where(better, torch.stack(r), best[:, active])
+        value = torch.where(better, new, value)
+        if value.is_cuda:
+            continue
+        left = torch.nonzero(gain > TOLERANCE * value).squeeze(1)  # the samples that still gain go on alone
+        if left.numel() == 0:
+            break
+        active, value = active[left], value[left]
+        c, b, n = ([e[left] for e in v] for v in (c, b, n))
+        basis = [[e[left] for e in column] for column in basis]
+    return list(best.unbind(0))
+
+
+def _ratio(r: Vec, c: Vec, b: Vec, n: Vec) -> Tensor:
+    """f(r), with tr C = tr B = 1; 0 where the shape has no extent across the view."""
+    depth = 1 - _quadratic(c, r)
+    top = 1 - _quadratic(b, r) + 2 * _dot(n, r)
+    return torch.where(depth > 1e-14, top / depth.clamp_min(1e-14), torch.zeros_like(top))
+
+
+def _sphere_maximum(d: Vec, basis: list[Vec], n: Vec) -> Vec:
+    """argmax over unit r of r^T Q r + 2 n.r, Q = basis diag(d) basis^T.
+
+    r = (mu - Q)^-1 n for the largest mu with |r| = 1. Unknown is mu's distance to the largest eigenvalue, so that the
+    hard case (n without a component along the top eigenvector, as for flat shapes) keeps full relative precision.
+    """
+    e = [_dot(n, column) for column in basis]
+    top = torch.maximum(torch.maximum(d[0], d[1]), d[2])
+    gap = [top - di for di in d]
+    # a component that is exactly zero is nudged: it picks one of two equally good mirror answers
+    e = [torch.where(g <= 0, torch.where(ei < 0, -1.0, 1.0) * ei.abs().clamp_min(1e-140), ei)
+         for ei, g in zip(e, gap, strict=True)]
+    delta = e[0].abs() - gap[0]
+    for i in (1, 2):
+        delta = torch.maximum(delta, e[i].abs() - gap[i])  # a lower bound of the root: Newton rises from it
+    square = [ei * ei for ei in e]
+    for _ in range(10):
+        inverse = [1 / (delta + g) for g in gap]
+        terms = [sq * i * i for sq, i in zip(square, inverse, strict=True)]
+        norm2 = terms[0] + terms[1] + terms[2]
+        slope = terms[0] * inverse[0] + terms[1] * inverse[1] + terms[2] * inverse[2]
+        delta = delta + norm2 * (norm2.sqrt() - 1) / slope  # Newton on 1 - 1/|r|
+    y = [ei / (delta + g) for ei, g in zip(e, gap, strict=True)]
+    length = _dot(y, y).sqrt()
+    y = [yi / length for yi in y]
+    return [y[0] * basis[0][k] + y[1] * basis[1][k] + y[2] * basis[2][k] for k in range(3)]
+
+
+def _eigen(q: Vec, basis: list[Vec], sweeps: int) -> tuple[list[Vec], Vec]:
+    """Cyclic Jacobi: diagonalises the symmetric q (given in `basis`) and turns the basis along."""
+    a = {(0, 0): q[0], (0, 1): q[1], (0, 2): q[2], (1, 1): q[3], (1, 2): q[4], (2, 2): q[5]}
+    v = [list(column) for column in basis]
+    for _ in range(sweeps):
+        for i, j, k in ((0, 1, 2), (0, 2, 1), (1, 2, 0)):
+            off, diff = a[i, j], a[j, j] - a[i, i]
+            root = (diff * diff + 4 * off * off).sqrt() + TINY
+            t = 2 * off / (diff + torch.copysign(root, diff))
+            cos = (1 + t * t).rsqrt()
+            sin = t * cos
+            shift = t * off
+            a[i, i], a[j, j], a[i, j] = a[i, i] - shift, a[j, j] + shift, torch.zeros_like(off)
+            ik, jk = (min(i, k), max(i, k)), (min(j, k), max(j, k))
+            a[ik], a[jk] = cos * a[ik] - sin * a[jk], sin * a[ik] + cos * a[jk]
+            v[i], v[j] = ([cos * x - sin * y for x, y in zip(v[i], v[j], strict=True)],
+                          [sin * x + cos * y for x, y in zip(v[i], v[j], strict=True)])
+    return v, [a[0, 0], a[1, 1], a[2, 2]]
+
+
+def _camera(r: Vec, c: Vec, h1: Vec, h2: Vec) -> tuple[Tensor, Tensor]:
+    """Best in-plane turn and scale for a viewing direction."""
+    sign = torch.copysign(torch.ones_like(r[2]), r[2])  # orthonormal u, v with u x v = r, no branch
+    a = -1 / (sign + r[2])
+    b = r[0] * r[1] * a
+    u = [1 + sign * r[0] * r[0] * a, sign * b, -sign * r[0]]
+    v = [b, sign + r[1] * r[1] * a, -r[1]]
+    cos, sin = _dot(h1, u) + _dot(h2, v), _dot(h2, u) - _dot(h1, v)
+    reach = (cos * cos + sin * sin).sqrt()
+    lost = reach <= 1e-150  # the picture says nothing about the turn
+    cos = torch.where(lost, torch.ones_like(cos), cos / reach.clamp_min(TINY))
+    sin = torch.where(lost, torch.zeros_like(sin), sin / reach.clamp_min(TINY))
+    row1 = [cos * x - sin * y for x, y in zip(u, v, strict=True)]
+    row2 = [sin * x + cos * y for x, y in zip(u, v, strict=True)]
+    across = _quadratic(c, row1) + _quadratic(c, row2)
+    s = torch.where(across > 1e-14, reach / across.clamp_min(1e-14), torch.zeros_like(reach))
+    R = torch.stack([*row1, *row2, *r], -1).reshape(-1, 3, 3)
+    return s, R
+
+
+def _turned(q: Vec, basis: list[Vec]) -> Vec:
+    """basis^T q basis, upper triangle."""
+    rows = [_times(q, column) for column in basis]
+    return [_dot(basis[i], rows[j]) for i, j in UPPER]
+
+
+def _times(q: Vec, x: Vec) -> Vec:
+    return [_dot((q[0], q[1], q[2]), x), _dot((q[1], q[3], q[4]), x), _dot((q[2], q[4], q[5]), x)]
+
+
+def _adjugate(q: Vec) -> Vec:
+    return [_minor(q[3], q[5], q[4], q[4]), _minor(q[2], q[4], q[1], q[5]), _minor(q[1], q[4], q[2], q[3]),
+            _minor(q[0], q[5], q[2], q[2]), _minor(q[1], q[2], q[0], q[4]), _minor(q[0], q[3], q[1], q[1])]
+
+
+def _horner(x: Tensor, *coefficients: Tensor | int) -> tuple[Tensor, Tensor]:
+    """Polynomial (highest power first) and its derivative."""
+    value, slope = torch.zeros_like(x) + coefficients[0], torch.zeros_like(x)
+    for coefficient in coefficients[1:]:
+        slope = torch.addcmul(value, slope, x)
+        value = torch.addcmul(coefficient, value, x)
+    return value, slope
+
+
+def _minor(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+    return torch.addcmul(a * b, c, d, value=-1)
+
+
+def _quadratic(q: Vec, x: Vec) -> Tensor:
+    return _dot(_times(q, x), x)
+
+
+def _dot(x: Vec | tuple[Tensor, ...], y: Vec) -> Tensor:
+    return torch.addcmul(torch.addcmul(x[0] * y[0], x[1], y[1]), x[2], y[2])  # fused: half the passes over memory
+
+
+def _cross(x: Vec, y: Vec) -> Vec:
+    return [_minor(x[1], y[2], x[2], y[1]), _minor(x[2], y[0], x[0], y[2]), _minor(x[0], y[1], x[1], y[0])]
