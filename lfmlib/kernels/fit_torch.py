@@ -14,8 +14,10 @@ Each of these is a trust-region problem whose global maximum is found from one 3
 so nothing here is a local search: no starts to choose and no local minimum to fall into. lambda rises monotonically
 to the optimum, superlinearly.
 
-Everything is element-wise on [B] vectors (structure of arrays): no batched LAPACK call, no data-dependent branch on a
-GPU. It runs in float64 whatever the input, because 12 numbers a sample cost nothing and flat shapes are delicate.
+Large batches first take a short way: a rough closed-form step, two Newton steps, and a proof that the result is the
+global maximum (an optimality certificate, see `_newton_step`). It is element-wise on [B] vectors, a structure of arrays,
+so it runs at memory speed. What it cannot prove, a few per cent, goes through `_dinkelbach`, as small batches do at once.
+All of it runs in float64 whatever the input: 12 numbers a sample cost little and flat shapes are delicate.
 """
 
 import torch
@@ -23,7 +25,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 TINY = 1e-300  # keeps 0 / 0 finite in float64
-LONG, SHORT = 60, 8  # Dinkelbach steps at most; 3 to 5 suffice unless a shape is a needle to 1 : 10,000
+STEPS, STEPS_CUDA = 60, 10  # Dinkelbach steps at most; 3 to 5 suffice unless a shape is a needle to 1 : 10,000
+SMALL = 1024  # up to here the number of calls decides, not their size
 TOLERANCE = 1e-10  # relative gain of the ratio at which a sample is done; the next gain would be its square
 
 THIRD = (1.15063, -0.19453, 0.04418)  # 2 cos(acos(x) / 3) = 1 + polynomial of sqrt((1 + x) / 2), to 2e-4
@@ -49,30 +52,30 @@ def solve_moments(
     c = list((C / size.clamp_min(TINY)).unbind(0))
     h = (H / reach.clamp_min(TINY)).unbind(0)
     h1, h2 = list(h[:3]), list(h[3:])
-    n = _cross(h1, h2)
-    r = _maximise_ratio(c, h1, h2, n)
-    s, R = _camera(r, c, h1, h2)
+    s, R = _camera(_maximise_ratio(c, h1, h2), c, h1, h2)
     empty = size <= TINY
     s = torch.where(empty, torch.ones_like(s), s * reach / size.clamp_min(TINY))
     return s, R
 
 
-def _maximise_ratio(c: Vec, h1: Vec, h2: Vec, n: Vec) -> Vec:
+def _maximise_ratio(c: Vec, h1: Vec, h2: Vec) -> Vec:
+    n = _cross(h1, h2)
     b = [h1[i] * h1[j] + h2[i] * h2[j] for i, j in UPPER]
-    r, c32, b32, n32 = _toward_n(n), *([e.float() for e in v] for v in (c, b, n))
-    r = [e.float() for e in r]
+    start = _toward_n(n)
+    if len(n[0]) <= SMALL or n[0].is_cuda:  # on a GPU no sample may go its own way: shapes must not depend on data
+        return list(_dinkelbach(torch.stack(start, -1), _matrix(c), _matrix(b), torch.stack(n, -1)).unbind(-1))
+    r, c32, b32, n32 = ([e.float() for e in v] for v in (start, c, b, n))
     for _ in range(2):
         r = _rough_sphere_maximum(r, c32, b32, n32)
     r = [e.to(c[0].dtype) for e in r]
     for _ in range(2):
         r = _newton_step(r, c, b, n)[0]
     r, proven = _newton_step(r, c, b, n)
-    if r[0].is_cuda:  # no data-dependent shape there: everybody takes the long way, from the better start
-        return _dinkelbach(r, c, b, n)
     hard = torch.nonzero(~proven).squeeze(1)
     if hard.numel():
-        found = _dinkelbach(*([e[hard] for e in v] for v in (r, c, b, n)))
-        r = [e.index_copy(0, hard, f) for e, f in zip(r, found, strict=True)]
+        r_, c_, b_, n_ = ([e[hard] for e in v] for v in (r, c, b, n))
+        found = _dinkelbach(torch.stack(r_, -1), _matrix(c_), _matrix(b_), torch.stack(n_, -1))
+        r = [e.index_copy(0, hard, f) for e, f in zip(r, found.unbind(-1), strict=True)]
     return r
 
 
@@ -85,7 +88,7 @@ def _toward_n(n: Vec) -> Vec:
 
 def _rough_sphere_maximum(r: Vec, c: Vec, b: Vec, n: Vec) -> Vec:
     """One Dinkelbach step in closed form, without an eigenbasis: only a start, so float32 and two Newton steps do."""
-    ratio = _ratio(r, c, b, n)
+    ratio = (1 - _quadratic(b, r) + 2 * _dot(n, r)) / (1 - _quadratic(c, r)).clamp_min(1e-6)
     q = [torch.addcmul(-y, ratio, x) for x, y in zip(c, b, strict=True)]
     adj = _adjugate(q)
     trace, minors = q[0] + q[3] + q[5], adj[0] + adj[3] + adj[5]
@@ -136,88 +139,74 @@ def _newton_step(r: Vec, c: Vec, b: Vec, n: Vec) -> tuple[Vec, Tensor]:
     return new, proven
 
 
-def _dinkelbach(r: Vec, c: Vec, b: Vec, n: Vec) -> Vec:
-    """The long way, for flat, needle-like and nearly ambiguous samples: global from any start."""
-    one, zero = torch.ones_like(n[0]), torch.zeros_like(n[0])
-    basis, d = _eigen(c, [[one, zero, zero], [zero, one, zero], [zero, zero, one]], sweeps=3)
-    best, value = torch.stack(_toward_n(n)), _ratio(_toward_n(n), c, b, n)
-    for start in (r, *basis):  # looking down a needle's length multiplies the ratio: start from there too
-        new = _ratio(start, c, b, n)
-        better = new > value
-        best, value = torch.where(better, torch.stack(start), best), torch.where(better, new, value)
-    active = torch.arange(best.shape[1], device=best.device)
-    for _ in range(LONG if not value.is_cuda else SHORT):
-        q = [value * x - y for x, y in zip(c, b, strict=True)]
-        basis, d = _eigen(_turned(q, basis), basis, sweeps=2)
-        r = _sphere_maximum(d, basis, n)
-        new = _ratio(r, c, b, n)
-        better, gain = new > value, new - value
-        best[:, active] = torch.where(better, torch.stack(r), best[:, active])
+def _dinkelbach(
+    r: Float[Tensor, "B 3"], C: Float[Tensor, "B 3 3"], B: Float[Tensor, "B 3 3"], n: Float[Tensor, "B 3"]
+) -> Float[Tensor, "B 3"]:
+    """The sure way, for every sample: global from any start."""
+    # looking down a needle's length multiplies the ratio, so the axes of C are starts too
+    starts = torch.cat([r[:, None], (n / n.norm(dim=-1, keepdim=True).clamp_min(TINY))[:, None],
+                        torch.linalg.eigh(C).eigenvectors.mT], 1)  # [B, 5, 3]
+    starts = starts * torch.where(_inner(starts, n[:, None]) < 0, -1.0, 1.0)[..., None]
+    values = _ratio_of(starts, C[:, None], B[:, None], n[:, None])
+    value, chosen = values.max(1)
+    best = starts[torch.arange(len(r), device=r.device), chosen]
+    active = None
+    for _ in range(STEPS_CUDA if r.is_cuda else STEPS):
+        r = _sphere_maximum(value[:, None, None] * C - B, n)
+        new = _ratio_of(r, C, B, n)
+        gain = new - value
+        better = gain > 0
         value = torch.where(better, new, value)
-        if value.is_cuda:
+        if active is None:
+            best = torch.where(better[:, None], r, best)
+        else:
+            best[active] = torch.where(better[:, None], r, best[active])
+        if r.is_cuda:
             continue
         left = torch.nonzero(gain > TOLERANCE * value).squeeze(1)  # the samples that still gain go on alone
         if left.numel() == 0:
             break
-        active, value = active[left], value[left]
-        c, b, n = ([e[left] for e in v] for v in (c, b, n))
-        basis = [[e[left] for e in column] for column in basis]
-    return list(best.unbind(0))
+        active = left if active is None else active[left]
+        value, C, B, n = value[left], C[left], B[left], n[left]
+    return best
 
 
-def _ratio(r: Vec, c: Vec, b: Vec, n: Vec) -> Tensor:
-    """f(r), with tr C = tr B = 1; 0 where the shape has no extent across the view."""
-    depth = 1 - _quadratic(c, r)
-    top = 1 - _quadratic(b, r) + 2 * _dot(n, r)
-    return torch.where(depth > 1e-14, top / depth.clamp_min(1e-14), torch.zeros_like(top))
-
-
-def _sphere_maximum(d: Vec, basis: list[Vec], n: Vec) -> Vec:
-    """argmax over unit r of r^T Q r + 2 n.r, Q = basis diag(d) basis^T.
+def _sphere_maximum(Q: Float[Tensor, "B 3 3"], n: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3"]:
+    """argmax over unit r of r^T Q r + 2 n.r.
 
     r = (mu - Q)^-1 n for the largest mu with |r| = 1. Unknown is mu's distance to the largest eigenvalue, so that the
     hard case (n without a component along the top eigenvector, as for flat shapes) keeps full relative precision.
     """
-    e = [_dot(n, column) for column in basis]
-    top = torch.maximum(torch.maximum(d[0], d[1]), d[2])
-    gap = [top - di for di in d]
-    # a component that is exactly zero is nudged: it picks one of two equally good mirror answers
-    e = [torch.where(g <= 0, torch.where(ei < 0, -1.0, 1.0) * ei.abs().clamp_min(1e-140), ei)
-         for ei, g in zip(e, gap, strict=True)]
-    delta = e[0].abs() - gap[0]
-    for i in (1, 2):
-        delta = torch.maximum(delta, e[i].abs() - gap[i])  # a lower bound of the root: Newton rises from it
-    square = [ei * ei for ei in e]
-    for _ in range(10):
-        inverse = [1 / (delta + g) for g in gap]
-        terms = [sq * i * i for sq, i in zip(square, inverse, strict=True)]
-        norm2 = terms[0] + terms[1] + terms[2]
-        slope = terms[0] * inverse[0] + terms[1] * inverse[1] + terms[2] * inverse[2]
-        delta = delta + norm2 * (norm2.sqrt() - 1) / slope  # Newton on 1 - 1/|r|
-    y = [ei / (delta + g) for ei, g in zip(e, gap, strict=True)]
-    length = _dot(y, y).sqrt()
-    y = [yi / length for yi in y]
-    return [y[0] * basis[0][k] + y[1] * basis[1][k] + y[2] * basis[2][k] for k in range(3)]
+    d, V = torch.linalg.eigh(Q)
+    gap = d[:, 2:] - d  # [B, 3], 0 last
+    e = (V.mT @ n[..., None]).squeeze(-1)
+    # a component that is exactly zero is nudged: that picks one of two equally good mirror answers
+    nudged = torch.where(e < 0, -1.0, 1.0) * e.abs().clamp_min(1e-140)
+    e = torch.where(gap <= 0, nudged, e)
+    delta = (e.abs() - gap).amax(1, keepdim=True)  # a lower bound of the root: Newton rises from it
+    for _ in range(8):
+        inverse = 1 / (delta + gap)
+        terms = (e * inverse).square()
+        norm2 = terms.sum(1, keepdim=True)
+        delta = delta + norm2 * (norm2.sqrt() - 1) / (terms * inverse).sum(1, keepdim=True)  # on 1 - 1/|r|
+    y = e / (delta + gap)
+    r = (V @ (y / y.norm(dim=1, keepdim=True))[..., None]).squeeze(-1)
+    return r
 
 
-def _eigen(q: Vec, basis: list[Vec], sweeps: int) -> tuple[list[Vec], Vec]:
-    """Cyclic Jacobi: diagonalises the symmetric q (given in `basis`) and turns the basis along."""
-    a = {(0, 0): q[0], (0, 1): q[1], (0, 2): q[2], (1, 1): q[3], (1, 2): q[4], (2, 2): q[5]}
-    v = [list(column) for column in basis]
-    for _ in range(sweeps):
-        for i, j, k in ((0, 1, 2), (0, 2, 1), (1, 2, 0)):
-            off, diff = a[i, j], a[j, j] - a[i, i]
-            root = (diff * diff + 4 * off * off).sqrt() + TINY
-            t = 2 * off / (diff + torch.copysign(root, diff))
-            cos = (1 + t * t).rsqrt()
-            sin = t * cos
-            shift = t * off
-            a[i, i], a[j, j], a[i, j] = a[i, i] - shift, a[j, j] + shift, torch.zeros_like(off)
-            ik, jk = (min(i, k), max(i, k)), (min(j, k), max(j, k))
-            a[ik], a[jk] = cos * a[ik] - sin * a[jk], sin * a[ik] + cos * a[jk]
-            v[i], v[j] = ([cos * x - sin * y for x, y in zip(v[i], v[j], strict=True)],
-                          [sin * x + cos * y for x, y in zip(v[i], v[j], strict=True)])
-    return v, [a[0, 0], a[1, 1], a[2, 2]]
+def _ratio_of(r: Tensor, C: Tensor, B: Tensor, n: Tensor) -> Tensor:
+    """f(r) of rows [..., 3]; 0 where the shape has no extent across the view."""
+    depth = 1 - _inner(r, (C @ r[..., None]).squeeze(-1))
+    top = 1 - _inner(r, (B @ r[..., None]).squeeze(-1)) + 2 * _inner(n, r)
+    return torch.where(depth > 1e-14, top / depth.clamp_min(1e-14), 0.0)
+
+
+def _inner(x: Tensor, y: Tensor) -> Tensor:
+    return (x * y).sum(-1)
+
+
+def _matrix(q: Vec) -> Float[Tensor, "B 3 3"]:
+    return torch.stack([q[0], q[1], q[2], q[1], q[3], q[4], q[2], q[4], q[5]], -1).view(-1, 3, 3)
 
 
 def _camera(r: Vec, c: Vec, h1: Vec, h2: Vec) -> tuple[Tensor, Tensor]:
@@ -238,12 +227,6 @@ def _camera(r: Vec, c: Vec, h1: Vec, h2: Vec) -> tuple[Tensor, Tensor]:
     s = torch.where(across > 1e-14, reach / across.clamp_min(1e-14), torch.zeros_like(reach))
     R = torch.stack([*row1, *row2, *r], -1).reshape(-1, 3, 3)
     return s, R
-
-
-def _turned(q: Vec, basis: list[Vec]) -> Vec:
-    """basis^T q basis, upper triangle."""
-    rows = [_times(q, column) for column in basis]
-    return [_dot(basis[i], rows[j]) for i, j in UPPER]
 
 
 def _times(q: Vec, x: Vec) -> Vec:

@@ -1,0 +1,252 @@
+"""Views of shapes: cameras, projection, missing keypoints, padding. What a training step gets holds no 3D."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lfmlib.data import real
+from lfmlib.data.shapes import ShapeSet
+
+RANGES = "uniform"
+FLIP_TO_CAMERA = (1.0, -1.0, -1.0)  # y up, z to the viewer -> y down, z away
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """Distribution of the viewing direction, relative to the upright object.
+
+    The camera stands at (sin a cos e, sin e, cos a cos e) in the object's upright frame (y up, z to the front) and looks
+    at its centre; roll turns the picture. Weak perspective: neither distance nor focal length matters.
+
+    Args:
+        source: "uniform" (the three ranges) or a set of annotated viewpoints (see `real.load_viewpoints`).
+        azimuth, elevation, roll: half-widths of the uniform ranges in degrees.
+    Raises:
+        ValueError: a range is negative, not finite or beyond 180 (elevation: 90) degrees.
+    Source: ours. The paper uses each data set's own cameras and prints no distribution.
+    """
+
+    source: str = RANGES
+    azimuth: float = 180.0
+    elevation: float = 20.0
+    roll: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name, limit in (("azimuth", 180), ("elevation", 90), ("roll", 180)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= limit:
+                raise ValueError(f"camera {name} is {value!r}, expected degrees between 0 and {limit}")
+
+
+@dataclass
+class Views:
+    """2D pictures of shapes, all that a 2D-only objective may see.
+
+    Args:
+        X: keypoints, x right, y down, centred on the visible mean, unit visible RMS; 0 where not visible; [B, N, 2].
+        visible: None where every keypoint of every sample is; [B, N].
+        category: index into the categories of the sampler; int64 [B].
+    """
+
+    X: Float[Tensor, "B N 2"]
+    visible: Bool[Tensor, "B N"] | None
+    category: Int[Tensor, " B"]
+
+
+@dataclass
+class EvaluationViews(Views):
+    """Views with their truth, for measuring (and for methods that say that they use 3D).
+
+    Args:
+        Y: true shapes in the camera frame, in the category's own unit, 0 where unknown; [B, N, 3].
+        known: keypoints that have a truth; [B, N].
+    """
+
+    Y: Float[Tensor, "B N 3"] = field(default=None)
+    known: Bool[Tensor, "B N"] = field(default=None)
+
+
+def normalise(
+    X: Float[Tensor, "B N 2"], visible: Bool[Tensor, "B N"] | None = None
+) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B 2"], Float[Tensor, " B"]]:
+    """Centres keypoints on their visible mean and divides by their visible RMS: weak perspective leaves scale unknown.
+
+    Args:
+        X: keypoints in any unit; anything where not visible; [B, N, 2].  visible: None = all; [B, N].
+    Returns:
+        (normalised X, 0 where not visible; the mean [B, 2]; the RMS [B]) with X = normalised * RMS + mean. Keypoints that
+        all coincide have RMS 0 and become 0.
+    """
+    if visible is None:
+        mean = X.mean(1)
+        X = X - mean[:, None]
+        count: Tensor | int = X.shape[1]
+    else:
+        X = torch.where(visible[..., None], X, 0)
+        count = visible.sum(1).clamp_min(1)
+        mean = X.sum(1) / count[:, None]
+        X = torch.where(visible[..., None], X - mean[:, None], 0)
+    rms = (X.square().sum((1, 2)) / count).sqrt()
+    return X / rms.clamp_min(torch.finfo(X.dtype).eps)[:, None, None], mean, rms
+
+
+def upright(up: str) -> Float[Tensor, "3 3"]:
+    """Rotation that takes a data set's world-up axis to +y (and, for z-up data with y front to back, front to +z)."""
+    axis, sign = "xyz".index(up[1]), 1.0 if up[0] == "+" else -1.0
+    # rows of the +axis case; the - case follows by half a turn about the picture's z
+    rows = {0: [[0, -1, 0], [1, 0, 0], [0, 0, 1]], 1: [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+            2: [[1, 0, 0], [0, 0, 1], [0, -1, 0]]}[axis]  # fmt: skip
+    half_turn = torch.diag(torch.tensor([sign, sign, 1.0]))
+    return half_turn @ torch.tensor(rows, dtype=torch.float32)
+
+
+def view_rotations(azimuth: Tensor, elevation: Tensor, roll: Tensor) -> Float[Tensor, "B 3 3"]:
+    """Rotations from the upright frame (y up) to the camera (x right, y down, z away); angles in radians, [B] each."""
+    (ca, sa), (ce, se), (cr, sr) = ((v.cos(), v.sin()) for v in (azimuth, elevation, roll))
+    zero, one = torch.zeros_like(ca), torch.ones_like(ca)
+    about_y = torch.stack([ca, zero, -sa, zero, one, zero, sa, zero, ca], -1).view(-1, 3, 3)
+    about_x = torch.stack([one, zero, zero, zero, ce, -se, zero, se, ce], -1).view(-1, 3, 3)
+    about_z = torch.stack([cr, -sr, zero, sr, cr, zero, zero, zero, one], -1).view(-1, 3, 3)
+    flip = torch.tensor(FLIP_TO_CAMERA, dtype=azimuth.dtype, device=azimuth.device)
+    return flip[:, None] * (about_z @ about_x @ about_y)
+
+
+class ViewSampler:
+    """Draws pictures of shapes: a category, a shape of it, a camera; projected, masked, normalised, padded.
+
+    Args:
+        shapes: one set per category, in the order of the category index.
+        cameras: the distribution of viewing directions.
+        missing: chance that a keypoint goes unseen, at random, with at least 4 left in sight (all where there are fewer).
+        self_occlusion: keypoints hidden by the object itself are unseen (needs sets with a visibility table).
+        fixed_views: a generator makes every shape have one camera for ever, drawn now: the strict setting, as if each
+            frame had been photographed once. None: a new camera at every draw.
+        device: where the shapes lie and the batches are made.
+    Raises:
+        ValueError: no set; `missing` out of range; self_occlusion without a visibility table.
+    """
+
+    def __init__(
+        self,
+        shapes: Sequence[ShapeSet],
+        cameras: CameraConfig,
+        missing: float = 0.0,
+        self_occlusion: bool = False,
+        fixed_views: torch.Generator | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        if not shapes:
+            raise ValueError("a sampler needs at least one category")
+        if not 0 <= missing < 1:
+            raise ValueError(f"missing is {missing!r}, expected a chance in [0, 1)")
+        self.cameras, self.missing, self.device = cameras, missing, torch.device(device)
+        self.rigs = tuple(s.rig for s in shapes)
+        n_max = max(rig.n for rig in self.rigs)
+        pad = lambda v, n: torch.nn.functional.pad(v, [0, 0] * (v.ndim - 2) + [0, n_max - n])  # noqa: E731
+        points = [s.points @ upright(s.rig.up).T for s in shapes]
+        self.points = torch.cat([pad(p, s.rig.n) for p, s in zip(points, shapes, strict=True)]).to(self.device)
+        known = torch.cat([pad(s.known, s.rig.n) for s in shapes])
+        self.known = None if bool(known.all()) else known.to(self.device)  # [T, N]
+        self.count = torch.tensor([len(s) for s in shapes], device=self.device)
+        self.start = self.count.cumsum(0) - self.count
+        self.viewpoints = None
+        if cameras.source != RANGES:
+            self.viewpoints = torch.stack(tuple(real.load_viewpoints(cameras.source))).to(self.device)  # [3, V]
+        self.tables = None
+        if self_occlusion:
+            for s in shapes:
+                if s.cad_views is None:
+                    raise ValueError(f"{s.rig.name} has no table of which keypoints its shapes hide: self_occlusion=False")
+            self.tables = [s.cad_views for s in shapes]
+        self.fixed = None if fixed_views is None else self._angles(len(self.points), fixed_views)  # [3, T]
+
+    def draw(self, count: int, generator: torch.Generator) -> Views:
+        """Pictures of random shapes, every category equally likely ("balanced category sampling", Sec. 3.5)."""
+        views = self.draw_with_truth(count, generator)
+        return Views(views.X, views.visible, views.category)
+
+    def draw_with_truth(self, count: int, generator: torch.Generator) -> EvaluationViews:
+        """The same pictures with their 3D, for measuring and for methods that say that they use 3D."""
+        category = torch.zeros(count, dtype=torch.int64, device=self.device)
+        if len(self.rigs) > 1:
+            category = torch.randint(len(self.rigs), (count,), generator=generator, device=self.device)
+        inside = torch.rand(count, generator=generator, device=self.device, dtype=torch.float64)
+        frame = self.start[category] + (inside * self.count[category]).long()
+        return self.views_of(frame, category, generator)
+
+    def views_of(self, frame: Tensor, category: Tensor, generator: torch.Generator) -> EvaluationViews:
+        """Pictures of chosen frames (index into all sets, one after the other)."""
+        angles = self.fixed[:, frame] if self.fixed is not None else self._angles(len(frame), generator)
+        R = view_rotations(*angles)
+        Y = self.points[frame] @ R.mT
+        known = None if self.known is None else self.known[frame]
+        visible = known
+        if self.tables is not None:
+            visible = visible_or_all(visible, Y) & self._unhidden(frame, category, angles)
+        if self.missing > 0:
+            visible = visible_or_all(visible, Y)
+            visible = visible & self._kept(visible, generator)
+        X, _, _ = normalise(Y[..., :2], visible)
+        return EvaluationViews(X, visible, category, Y, visible_or_all(known, Y))
+
+    def _angles(self, count: int, generator: torch.Generator) -> Tensor:
+        if self.viewpoints is not None:
+            chosen = torch.randint(self.viewpoints.shape[1], (count,), generator=generator, device=self.device)
+            return self.viewpoints[:, chosen]
+        half = torch.tensor([self.cameras.azimuth, self.cameras.elevation, self.cameras.roll], device=self.device)
+        unit = torch.rand(3, count, generator=generator, device=self.device) * 2 - 1
+        return unit * half[:, None] * (math.pi / 180)
+
+    def _unhidden(self, frame: Tensor, category: Tensor, angles: Tensor) -> Tensor:
+        result = torch.zeros(len(frame), self.points.shape[1], dtype=torch.bool, device=self.device)
+        degrees = angles[:2].rad2deg()
+        for c, table in enumerate(self.tables):
+            mine = (category == c).nonzero().squeeze(1)
+            azimuth, elevation = (t.to(self.device) for t in (table.azimuth, table.elevation))
+            turn = (degrees[0, mine, None] - azimuth + 180) % 360 - 180
+            nearest = (turn.square() + (degrees[1, mine, None] - elevation).square()).argmin(1)
+            rows = table.visible.to(self.device)[frame[mine] - self.start[c], nearest] > 0
+            result[mine, : rows.shape[1]] = rows
+        enough = result.sum(1, keepdim=True) >= 3
+        return result | ~enough  # a view that hides nearly everything cannot be used: taken as unoccluded
+
+    def _kept(self, visible: Tensor, generator: torch.Generator) -> Tensor:
+        score = torch.rand(visible.shape, generator=generator, device=self.device)
+        safe = torch.where(visible, score, -1).topk(min(4, visible.shape[1]), dim=1).indices
+        return (score >= self.missing).scatter(1, safe, True)
+
+
+def visible_or_all(visible: Tensor | None, like: Tensor) -> Tensor:
+    """The mask, or one that is True everywhere: [B, N] for `like` [B, N, *]."""
+    return torch.ones(like.shape[:2], dtype=torch.bool, device=like.device) if visible is None else visible
+
+
+def evaluation_views(
+    shapes: Sequence[ShapeSet],
+    cameras: CameraConfig,
+    per_category: int,
+    seed: int,
+    missing: float = 0.0,
+    self_occlusion: bool = False,
+    device: str | torch.device = "cpu",
+) -> EvaluationViews:
+    """A fixed evaluation set: so many views per category, the same for the same seed on every device.
+
+    A category with at least that many shapes gives each chosen one a single view; one with fewer gives them all, again and
+    again, each time from another side.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    sampler = ViewSampler(shapes, cameras, missing, self_occlusion)
+    frames, categories = [], []
+    for c, s in enumerate(shapes):
+        rounds = [torch.randperm(len(s), generator=generator) for _ in range(-(-per_category // len(s)))]
+        frames.append(sampler.start[c] + torch.cat(rounds)[:per_category])
+        categories.append(torch.full((per_category,), c))
+    views = sampler.views_of(torch.cat(frames), torch.cat(categories), generator)
+    visible = None if views.visible is None else views.visible.to(device)
+    return EvaluationViews(*(v.to(device) for v in (views.X,)), visible, *(
+        v.to(device) for v in (views.category, views.Y, views.known)))

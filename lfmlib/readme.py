@@ -1,0 +1,87 @@
+"""The README's results section, drawn from results/<profile>/*/: claim, paper, ours, floors, verdict."""
+
+import csv
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from lfmlib import files, provenance
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+_FLOORS = ("flat", "mean")
+
+
+def update(profile: str = "cpu", root: Path | None = None, write: bool = True) -> bool:
+    """Puts the section between the README's two markers.
+
+    Args:
+        profile: whose results.
+        root: repository root; None: found by itself.
+        write: False only compares.
+    Returns:
+        True where the README already said the same.
+    Raises:
+        ValueError: the README lacks the markers, or a result file is damaged (names it).
+        FileNotFoundError: there is no README, or no results of this profile.
+    """
+    root = root or provenance.repository_root()
+    path = root / "README.md"
+    old = path.read_text(encoding="utf-8")
+    if old.count(BEGIN) != 1 or old.count(END) != 1 or old.index(BEGIN) > old.index(END):
+        raise ValueError(f"{path}: needs one line {BEGIN} and, after it, one line {END}")
+    head, tail = old[: old.index(BEGIN) + len(BEGIN)], old[old.index(END) :]
+    new = f"{head}\n{section(profile, root)}\n{tail}"
+    if write and new != old:
+        files.write_text(path, new)
+    return new == old
+
+
+def section(profile: str = "cpu", root: Path | None = None) -> str:
+    """The section's text: where the numbers come from, then one row per verdict in the order of the notebooks.
+
+    Raises:
+        FileNotFoundError: there is no finished result of this profile.
+    """
+    folder = provenance.results_root(root) / profile
+    summaries = sorted(folder.glob("*/summary.json"))
+    if not summaries:
+        raise FileNotFoundError(f"{folder}: no finished results; make them with ./run_all.sh --profile {profile}")
+    lines = ["| claim | paper | ours | floors | verdict |", "|---|---|---|---|---|"]
+    sources = []
+    for path in summaries:
+        summary = files.read_json(path)
+        try:
+            machine = summary["machine"]
+            sources.append(f"{summary['notebook']} (torch {machine['torch']}, {machine['gpu'] or machine['cpu']})")
+            lines += [_row(row, path.parent) for row in summary["verdicts"]]
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}: not a summary that `Report.close` wrote ({error!r})") from error
+    lines += ["", f"Profile `{profile}`: {'; '.join(sources)}. Reasons: `results/{profile}/*/verdicts.csv`."]
+    return "\n".join(lines)
+
+
+def _row(row: dict[str, Any], folder: Path) -> str:
+    ours = row["evidence"]
+    if row["ours_mean"] is not None:
+        ours = f"{row['ours_mean']:.4g} ± {row['ours_sd']:.2g} {row['unit']}".rstrip() + f", {row['n_seeds']} seeds"
+    tags = ", ".join(text for text in (row["data"], row["category"], row["protocol"]) if text and text != "none")
+    cells = (row["key"], row["printed"], f"{ours} ({tags})" if tags else ours, _floors(row, folder), row["verdict"])
+    return "| " + " | ".join(str(cell).replace("|", "/").replace("\n", " ") for cell in cells) + " |"
+
+
+def _floors(row: dict[str, Any], folder: Path) -> str:
+    """Means of the methods `flat` and `mean` in the folder's table.csv, on the verdict's category and error column."""
+    table = folder / "table.csv"
+    if not row["category"] or not row["column"] or not table.exists():
+        return ""
+    with open(table, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if rows and row["column"] not in rows[0]:
+        raise ValueError(f"{table}: has no column {row['column']!r}, which the verdict on {row['key']} was measured in")
+    texts = []
+    for method in _FLOORS:
+        same = (r for r in rows if (r["data"], r["category"], r["method"]) == (row["data"], row["category"], method))
+        values = [float(r[row["column"]]) for r in same if r[row["column"]]]
+        if values:
+            texts.append(f"{method} {fmean(values):.4g}")
+    return ", ".join(texts)

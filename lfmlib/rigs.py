@@ -1,0 +1,106 @@
+"""Rigs: what a category is (keypoint order, edges, symmetry, unit, world-up), and the registry of the known ones.
+
+The registry is `rigs.toml` beside this file, so that adding a category is adding data, not code.
+"""
+
+import difflib
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+UP_AXES = ("+x", "-x", "+y", "-y", "+z", "-z")
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A category's keypoint order and what is known about it.
+
+    Args:
+        name: category.
+        keypoints: names, in the order of the data's keypoint axis.
+        edges: index pairs that are drawn as bones; a keypoint may have none.
+        symmetry: (left, right) index pairs that a mirror swaps; keypoints in no pair lie on the mirror plane, or the
+            category has none (a single hand).
+        unit: word for the length unit of the data.
+        mm: millimetres per unit; None where the unit is not metric.
+        up: the data's axis that points away from the ground, one of +x -x +y -y +z -z.
+        family: coarse group ("human", "vehicle", ...).
+    Raises:
+        ValueError: fewer than 3 keypoints, a repeated name, an index out of range, an edge from a keypoint to itself or
+            given twice, a keypoint in two symmetry pairs, mm not positive, or an unknown axis; names the rig.
+    """
+
+    name: str
+    keypoints: tuple[str, ...]
+    edges: tuple[tuple[int, int], ...] = ()
+    symmetry: tuple[tuple[int, int], ...] = ()
+    unit: str = "unit"
+    mm: float | None = None
+    up: str = "+y"
+    family: str = "other"
+
+    def __post_init__(self) -> None:
+        if len(self.keypoints) < 3:
+            raise ValueError(f"rig {self.name!r}: {len(self.keypoints)} keypoints, a camera needs at least 3")
+        if repeated := sorted({k for k in self.keypoints if self.keypoints.count(k) > 1}):
+            raise ValueError(f"rig {self.name!r}: keypoint names given twice: {', '.join(repeated)}")
+        for field, pairs in (("edges", self.edges), ("symmetry", self.symmetry)):
+            for pair in pairs:
+                if len(pair) != 2 or not all(0 <= i < self.n for i in pair):
+                    raise ValueError(f"rig {self.name!r}: {field} has {pair}, expected two indices in 0..{self.n - 1}")
+                if pair[0] == pair[1]:
+                    raise ValueError(f"rig {self.name!r}: {field} pairs keypoint {pair[0]} with itself")
+        if len({frozenset(edge) for edge in self.edges}) != len(self.edges):
+            raise ValueError(f"rig {self.name!r}: an edge is given twice")
+        paired = [i for pair in self.symmetry for i in pair]
+        if len(set(paired)) != len(paired):
+            raise ValueError(f"rig {self.name!r}: a keypoint stands in two symmetry pairs")
+        if self.mm is not None and not 0 < self.mm < float("inf"):
+            raise ValueError(f"rig {self.name!r}: mm is {self.mm}, expected millimetres per unit > 0 or None")
+        if self.up not in UP_AXES:
+            raise ValueError(f"rig {self.name!r}: up is {self.up!r}, expected one of {' '.join(UP_AXES)}")
+
+    @property
+    def n(self) -> int:
+        """Number of keypoints, N."""
+        return len(self.keypoints)
+
+    @property
+    def mirror(self) -> tuple[int, ...]:
+        """Keypoint index that each keypoint becomes in a mirror image: swaps the symmetry pairs, keeps the others."""
+        swapped = list(range(self.n))
+        for left, right in self.symmetry:
+            swapped[left], swapped[right] = right, left
+        return tuple(swapped)
+
+
+@cache
+def _registry() -> dict[str, Rig]:
+    with open(Path(__file__).with_name("rigs.toml"), "rb") as file:
+        entries = tomllib.load(file)
+    return {name: _rig(name, entry) for name, entry in entries.items()}
+
+
+def _rig(name: str, entry: dict) -> Rig:
+    pairs = {key: tuple(tuple(pair) for pair in entry.get(key, ())) for key in ("edges", "symmetry")}
+    return Rig(name=name, **{**entry, **pairs, "keypoints": tuple(entry["keypoints"])})
+
+
+def names() -> tuple[str, ...]:
+    """Every registered category, in the registry's order."""
+    return tuple(_registry())
+
+
+def get(name: str) -> Rig:
+    """The registered rig of a category.
+
+    Raises:
+        ValueError: no such category; the message offers the nearest names.
+    """
+    registry = _registry()
+    if name not in registry:
+        near = difflib.get_close_matches(name, registry, n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(registry)}"
+        raise ValueError(f"unknown category {name!r}; {hint}")
+    return registry[name]

@@ -1,0 +1,395 @@
+"""One training run: configuration, loop, evaluation, checkpoints. Deterministic, and resumable after a kill at any moment.
+
+Early stopping is absent on purpose: the papers stop on the validation MPJPE, which needs 3D labels. The curve keeps the
+3D metrics of a validation split so that such a stop can be shown beside the last step, as a row of its own name.
+"""
+
+import copy
+import hashlib
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lfmlib import data, files, geometry, metrics, provenance
+from lfmlib.data.batches import CameraConfig, EvaluationViews, ViewSampler, evaluation_views
+from lfmlib.data.shapes import ShapeSet
+from lfmlib.encodings import check_choice
+from lfmlib.model import Lifter, LifterConfig
+from lfmlib.objectives import Objective, ObjectiveConfig
+from lfmlib.objectives.fitting import observed_with_depth, read_out
+from lfmlib.store import RunStore
+
+log = logging.getLogger(__name__)
+
+SCHEDULES = ("constant", "cosine", "trapezoid")
+VIEWS = ("fresh", "fixed")
+FORMAT = 1  # part of a run's id: raise it when the same configuration would give another record
+CHECKPOINT_SECONDS = 20.0
+TEST_SEED, VALIDATION_SEED, FIXED_VIEW_SEED = 1_000_001, 1_000_002, 1_000_003
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's record.
+
+    Args:
+        categories: trained together, in the order of the category index; balanced sampling.
+        model, objective, cameras: see their classes.
+        count, data_seed: size and seed of synthetic categories; real ones are taken whole.
+        steps, batch, lr, weight_decay, betas, clip: AdamW; `clip` bounds the gradient's norm (0 = off).
+        schedule: constant, cosine (to 0), or trapezoid (constant, the last two thirds linear to 2 %).
+        warmup: steps of linear warm-up.
+        ema: decay of the weight average that is evaluated and kept; 0 = the last weights.
+        views: fresh (a new camera at every draw) or fixed (one camera per frame for ever).
+        missing, self_occlusion: see `ViewSampler`.
+        seed: weights, batches and cameras.
+        evaluations: points of the curve, the last step included.
+        test_views: evaluation views per category.
+    Raises:
+        ValueError: a value is out of range, or two contradict each other.
+    Source: Sec. 3.5 and Sec. 4 give AdamW, 1e-4, weight decay 1e-4, batch 64; clip and schedule are ours.
+    """
+
+    categories: tuple[str, ...]
+    model: LifterConfig = field(default_factory=LifterConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    cameras: CameraConfig = field(default_factory=CameraConfig)
+    count: int = 4000
+    data_seed: int = 0
+    steps: int = 2000
+    batch: int = 64
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float = 1.0
+    schedule: str = "cosine"
+    warmup: int = 0
+    ema: float = 0.0
+    views: str = "fresh"
+    missing: float = 0.0
+    self_occlusion: bool = False
+    seed: int = 0
+    evaluations: int = 10
+    test_views: int = 1000
+
+    def __post_init__(self) -> None:
+        if isinstance(self.categories, str) or not self.categories:
+            raise ValueError(f"categories must be a tuple of at least one name, got {self.categories!r}")
+        if len(set(self.categories)) < len(self.categories):
+            raise ValueError(f"a category is named twice in {self.categories!r}")
+        object.__setattr__(self, "categories", tuple(self.categories))
+        object.__setattr__(self, "betas", tuple(self.betas))
+        for name, least in (("steps", 1), ("batch", 1), ("count", 10), ("evaluations", 1), ("test_views", 1),
+                            ("warmup", 0)):  # fmt: skip
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} is {value!r}: expected a whole number, {least} or more")
+        for name in ("lr", "weight_decay", "clip"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+                raise ValueError(f"{name} is {value!r}: expected a finite number, 0 or more")
+        for name in ("ema", "missing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: expected a number in [0, 1)")
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("views", self.views, VIEWS)
+        wanted = 1 if self.objective.output == "depth" else 3
+        if self.model.outputs != wanted:
+            raise ValueError(f"objective.output={self.objective.output!r} needs model.outputs={wanted}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists and dicts."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @staticmethod
+    def from_dict(content: dict[str, Any]) -> "RunConfig":
+        """Inverse of `as_dict`.
+
+        Raises:
+            ValueError: an unknown field (names it).
+        """
+        nested = {"model": LifterConfig, "objective": ObjectiveConfig, "cameras": CameraConfig}
+        content = dict(content)
+        try:
+            for name, kind in nested.items():
+                content[name] = kind(**content.get(name, {}))
+            return RunConfig(**content)
+        except TypeError as error:
+            raise ValueError(f"not a run configuration: {error}") from error
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The shapes of a run's categories; validation comes out of the training split, by whole sequences."""
+
+    train: tuple[ShapeSet, ...]
+    validation: tuple[ShapeSet, ...]
+    test: tuple[ShapeSet, ...]
+
+    @staticmethod
+    def of(config: RunConfig) -> "RunData":
+        """Loads or generates the categories."""
+        made = data.synthetic.categories()
+        sets = [
+            data.load(name, count=config.count if name in made else None, seed=config.data_seed)
+            for name in config.categories
+        ]
+        # CAD sets have a handful of shapes and test on new views of them: so does their validation
+        pairs = [(s, s) if s.shares_shapes else s.hold_out_validation() for s in sets]
+        return RunData(tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), tuple(s.test for s in sets))
+
+    def description(self) -> dict[str, Any]:
+        """What identifies the data in a record."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {
+            s.rig.name: {"tag": s.tag, "shares_shapes": s.shares_shapes, "fingerprint": [p[i].fingerprint for p in parts.values()],
+                         "frames": {name: len(part[i]) for name, part in parts.items()}}
+            for i, s in enumerate(self.train)
+        }  # fmt: skip
+
+
+def run_id(config: RunConfig, run_data: RunData) -> str:
+    """Name of a run: a hash of its configuration, of its data and of the record format."""
+    text = json.dumps([FORMAT, config.as_dict(), run_data.description()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def train(
+    config: RunConfig,
+    store: RunStore | None = None,
+    device: str = "cpu",
+    progress: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Trains a run, or takes it up where it was cut, or returns the record of the finished one.
+
+    Args:
+        config: the run.
+        store: where it lives; None: the default store.
+        device: "cpu" or "cuda".
+        progress: called with each new point of the curve.
+    Returns:
+        The record: configuration, data, final metrics per category and read-out, the point that 3D early stopping would
+        have chosen, provenance. `record["status"]` is "done" or "diverged".
+    Raises:
+        ValueError: a CUDA device is asked for and there is none; a category is unknown.
+    """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r} was asked for and torch sees no GPU: use device='cpu'")
+    store = store or RunStore()
+    run_data = RunData.of(config)
+    run = run_id(config, run_data)
+    if (record := store.record(run)) is not None:
+        return record
+    return _Trainer(config, run_data, run, store, device).run(progress or (lambda point: None))
+
+
+class _Trainer:
+    def __init__(self, config: RunConfig, run_data: RunData, run: str, store: RunStore, device: str) -> None:
+        self.config, self.data, self.id, self.store, self.device = config, run_data, run, store, device
+        rigs = tuple(s.rig for s in run_data.train)
+        self.generator = torch.Generator(device).manual_seed(config.seed)
+        self.model = Lifter(config.model, rigs, config.seed).to(device)
+        self.average = copy.deepcopy(self.model).requires_grad_(False) if config.ema else self.model
+        self.objective = Objective(
+            config.objective, rigs if config.objective.needs_rigs else (), torch.Generator().manual_seed(config.seed + 1)
+        ).to(device)
+        fixed = torch.Generator(device).manual_seed(FIXED_VIEW_SEED) if config.views == "fixed" else None
+        self.sampler = ViewSampler(
+            run_data.train, config.cameras, config.missing, config.self_occlusion, fixed, device
+        )
+        views = lambda sets, seed: evaluation_views(  # noqa: E731
+            sets, config.cameras, config.test_views, seed, config.missing, config.self_occlusion, device
+        )
+        self.test, self.validation = views(run_data.test, TEST_SEED), views(run_data.validation, VALIDATION_SEED)
+        adamw = lambda p: torch.optim.AdamW(  # noqa: E731
+            p, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, foreach=True
+        )
+        self.optimizer = adamw(self.model.parameters())
+        critic = self.objective.discriminator
+        self.critic = None if critic is None else adamw(critic.parameters())
+        self.curve: list[dict[str, Any]] = []
+        self.step, self.sums, self.seconds = 0, {}, 0.0
+
+    def run(self, progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        config = self.config
+        files.write_json(self.store.folder(self.id) / "config.json", config.as_dict())
+        self._restore()
+        points = {max(1, round(config.steps * (i + 1) / config.evaluations)) for i in range(config.evaluations)}
+        started, status = time.monotonic(), "done"
+        saved = started
+        if self.step == 0:
+            self.objective.prepare(lambda count: self.sampler.draw(count, self.generator))
+        while self.step < config.steps:
+            self._one_step()
+            self.step += 1
+            if self.step in points:
+                self.curve.append(self._point())
+                progress(self.curve[-1])
+                if self.curve[-1]["loss"] is None:
+                    status = "diverged"
+                    break
+            now = time.monotonic()
+            if now - saved > CHECKPOINT_SECONDS and self.step < config.steps:
+                self.seconds, started, saved = self.seconds + now - started, now, now
+                self._save()
+        self.seconds += time.monotonic() - started
+        return self._finish(status)
+
+    def _one_step(self) -> None:
+        config, draw = self.config, self.sampler.draw
+        supervised = config.objective.supervised_3d > 0
+        views = (self.sampler.draw_with_truth if supervised else draw)(config.batch, self.generator)
+        rate = config.lr * learning_rate_factor(config, self.step)
+        for optimizer in (self.optimizer, self.critic):
+            for group in optimizer.param_groups if optimizer else ():
+                group["lr"] = rate
+        truth = {"Y": views.Y} if supervised else {}
+        loss, terms = self.objective(self.model, views, self.generator, **truth)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if config.clip:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip, foreach=True)
+        self.optimizer.step()
+        if self.critic:
+            critic_loss, critic_terms = self.objective.discriminator_loss(draw(config.batch, self.generator), self.step)
+            self.critic.zero_grad(set_to_none=True)
+            critic_loss.backward()
+            self.critic.step()
+            terms = terms | critic_terms
+        for name, value in {"loss": loss.detach(), **terms}.items():
+            total, count = self.sums.get(name, (0.0, 0))
+            self.sums[name] = (total + value.double(), count + 1)
+        if config.ema:
+            with torch.no_grad():
+                decay = min(config.ema, (1 + self.step) / (10 + self.step))
+                torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+
+    def _point(self) -> dict[str, Any]:
+        """One point of the curve: mean training terms since the last one, then validation and test metrics."""
+        means = {name: float(total / count) for name, (total, count) in self.sums.items()}
+        self.sums = {}
+        point = {"step": self.step, **{name: v if math.isfinite(v) else None for name, v in means.items()}}
+        if point["loss"] is None:
+            return point
+        for name, views, sets in (("validation", self.validation, self.data.validation),
+                                  ("test", self.test, self.data.test)):  # fmt: skip
+            point[name] = evaluate(self.average, self.config, views, sets)
+        return point
+
+    def _finish(self, status: str) -> dict[str, Any]:
+        complete = [p for p in self.curve if "test" in p]
+        best = min(complete, key=lambda p: p["validation"]["fit"][-1]["flip"], default=None)
+        record = {
+            "id": self.id,
+            "status": status,
+            "config": self.config.as_dict(),
+            "data": self.data.description(),
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "final": complete[-1] if complete and status == "done" else None,
+            "stopped_by_3d": best if status == "done" else None,
+            "provenance": {
+                "seconds": round(self.seconds, 2), "threads": torch.get_num_threads(), "device": self.device,
+                "finished": provenance.now(), **provenance.commit(), "machine": provenance.machine(),
+            },
+        }  # fmt: skip
+        header = {"config": json.dumps(self.config.as_dict()), "rigs": json.dumps([asdict(s.rig) for s in self.data.train])}
+        return self.store.finish(self.id, self.average.state_dict(), header, self.curve, record)
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"model": self.model, "objective": self.objective}
+        return parts | ({"average": self.average} if self.config.ema else {})
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"optimizer": self.optimizer} | ({"critic": self.critic} if self.critic else {})
+
+    def _save(self) -> None:
+        tensors = {f"{part}.{k}": v for part, module in self._parts().items() for k, v in module.state_dict().items()}
+        for name, optimizer in self._optimizers().items():
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"{name}.{index}.{k}": v for k, v in state.items()}
+        tensors["generator"] = self.generator.get_state()
+        sums = {name: [float(total), count] for name, (total, count) in self.sums.items()}
+        if any(not math.isfinite(total) for total, _ in sums.values()):
+            return  # diverged: the next point of the curve ends the run
+        state = {"step": self.step, "curve": self.curve, "sums": sums, "seconds": self.seconds}
+        self.store.save_checkpoint(self.id, {k: v.clone() for k, v in tensors.items()}, state)
+
+    def _restore(self) -> None:
+        loaded = self.store.load_checkpoint(self.id)
+        if loaded is None:
+            return
+        tensors, state = loaded
+
+        def below(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        for part, module in self._parts().items():
+            module.load_state_dict(below(f"{part}."))
+        for name, optimizer in self._optimizers().items():
+            nested: dict[int, dict[str, Tensor]] = {}
+            for key, value in below(f"{name}.").items():
+                index, _, field_name = key.partition(".")
+                nested.setdefault(int(index), {})[field_name] = value
+            optimizer.load_state_dict({"state": nested, "param_groups": optimizer.state_dict()["param_groups"]})
+        self.generator.set_state(tensors["generator"])
+        self.step, self.curve, self.seconds = state["step"], state["curve"], state["seconds"]
+        self.sums = {k: (torch.tensor(t, dtype=torch.float64, device=self.device), n) for k, (t, n) in state["sums"].items()}
+
+
+def learning_rate_factor(config: RunConfig, step: int) -> float:
+    """Factor on the learning rate at a step (from 0)."""
+    warm = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
+    done = step / config.steps
+    if config.schedule == "cosine":
+        return warm * 0.5 * (1 + math.cos(math.pi * done))
+    if config.schedule == "trapezoid":
+        return max(0.02, warm * min(1.0, 1.5 * (1 - done)))
+    return warm
+
+
+@torch.no_grad()
+def evaluate(
+    model: Lifter, config: RunConfig, views: EvaluationViews, sets: tuple[ShapeSet, ...], batch: int = 2000
+) -> dict[str, Any]:
+    """Eq. 1 (2D alone) and the PA-MPJPE records under both read-outs, per category and as class mean.
+
+    Returns:
+        {"eq1": mean squared residual per visible keypoint, "fit": records, "snap": records}; see `metrics.evaluate`. A depth
+        network has the snap read-out alone, under both names.
+    """
+    shapes, snapped, losses = [], [], []
+    for start in range(0, len(views.X), batch):
+        part = slice(start, start + batch)
+        X, category = views.X[part], views.category[part]
+        visible = None if views.visible is None else views.visible[part]
+        Y = model(X, visible, category)
+        if config.objective.output == "depth":
+            shapes.append(observed_with_depth(X, Y, visible))
+            snapped.append(shapes[-1])
+            losses.append(torch.zeros(len(X)))
+            continue
+        camera = fit(X, Y, visible, config.objective.camera)
+        shapes.append(Y)
+        snapped.append(read_out(X, Y, camera, visible, "snap"))
+        seen = X.shape[1] if visible is None else visible.sum(1)
+        losses.append((geometry.reprojection(X, Y, visible, config.objective.camera) / seen).cpu())
+    common = dict(
+        radius=[s.radius for s in sets], mm=[s.rig.mm for s in sets], names=[s.rig.name for s in sets]
+    )  # fmt: skip
+    result: dict[str, Any] = {"eq1": float(torch.cat(losses).mean())}
+    for name, P in (("fit", torch.cat(shapes)), ("snap", torch.cat(snapped))):
+        records = metrics.evaluate(P, views.Y, views.known, views.category, **common)
+        result[name] = [r for r in records if r["category"] != metrics.POOLED]
+    return result
+
+
+def fit(X: Tensor, Y: Tensor, visible: Tensor | None, kind: str) -> geometry.Camera:
+    """Camera of the kind that an objective names."""
+    return (geometry.solve_camera if kind == "exact" else geometry.fit_camera_algebraic)(X, Y, visible)
