@@ -19,7 +19,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     Yields:
         The path to write to, in the same folder (so that the rename cannot cross file systems), same suffix.
     Raises:
-        OSError: the folder cannot be written, or the disk is full; the message names `path`, which keeps its old content.
+        OSError: the folder cannot be written, or the disk is full; names `path`, which keeps its old content.
     """
     path = Path(path)
     try:
@@ -37,7 +37,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, f"could not be written, nothing was changed ({error.strerror})", str(path)) from error
+        reason = f"could not be written, nothing was changed ({error.strerror})"
+        raise OSError(error.errno, reason, str(path)) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

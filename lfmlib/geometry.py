@@ -59,11 +59,11 @@ def fit_camera(
         Y: canonical shape, any unit; [B, N, 3].
         visible: keypoints that take part, None = all; [B, N].
     Returns:
-        Camera, without gradient. s is 0 only where all visible x coincide. A flat or line-like shape has several equally
-        good cameras: one of them is returned, the same one every time. Where all visible y coincide, s = 1.
+        Camera, without gradient. s is 0 only where all visible x coincide. A flat or line-like shape has several
+        equally good cameras: one is returned, the same one every time. Where all visible y coincide, s = 1.
     Raises:
-        ValueError: shapes or dtypes do not fit, a visible coordinate is not finite, or a sample has fewer than 3 visible
-            keypoints (names the sample).
+        ValueError: shapes or dtypes do not fit, a visible coordinate is not finite, or a sample has fewer than 3
+            visible keypoints (names the sample).
     Source: Eq. 1. The paper says "via SVD", which is only the first step: see `fit_camera_algebraic`.
     """
     check_pair(X, Y, visible)
@@ -120,8 +120,8 @@ def fit_camera_algebraic(
 
     Args, Raises: as `fit_camera`.
     Returns:
-        Camera, differentiable in X and Y. The orthogonal factor is formed without an SVD, so that its gradient is finite
-        at equal singular values.
+        Camera, differentiable in X and Y. The orthogonal factor is formed without an SVD, so that its gradient is
+        finite at equal singular values.
     Source: Sec. 4 ("solves for scale s and rotation R via SVD"). The paper leaves the scale open; this is the least
         squares one for the given rotation.
     """
@@ -260,7 +260,8 @@ def check_pair(X: Tensor, Y: Tensor, visible: Tensor | None) -> None:
         raise ValueError(f"sample 0 has {X.shape[1]} keypoints; a camera needs at least 3 visible ones")
     if visible is not None and (few := visible.sum(1) < 3).any():
         sample = int(few.nonzero()[0])
-        raise ValueError(f"sample {sample} has {int(visible[sample].sum())} visible keypoints; a camera needs at least 3")
+        seen = int(visible[sample].sum())
+        raise ValueError(f"sample {sample} has {seen} visible keypoints; a camera needs at least 3")
     for name, value in (("X", X), ("Y", Y)):
         if torch.isfinite(value.sum()):
             continue  # one pass settles the usual case

@@ -117,7 +117,7 @@ def read_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
         raise FileNotFoundError(f"{path}: no such file")
     try:
         with safe_open(str(path), framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})
     except SafetensorError as error:
         raise ValueError(f"{path}: not a whole safetensors file ({error})") from error
 

@@ -1,14 +1,16 @@
-"""One training run: configuration, loop, evaluation, checkpoints. Deterministic, and resumable after a kill at any moment.
+"""One training run: configuration, loop, evaluation, checkpoints. Deterministic, resumable after a kill at any moment.
 
 Early stopping is absent on purpose: the papers stop on the validation MPJPE, which needs 3D labels. The curve keeps the
 3D metrics of a validation split so that such a stop can be shown beside the last step, as a row of its own name.
 """
 
 import copy
+import functools
 import hashlib
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -32,7 +34,7 @@ SCHEDULES = ("constant", "cosine", "trapezoid")
 VIEWS = ("fresh", "fixed")
 FORMAT = 1  # part of a run's id: raise it when the same configuration would give another record
 CHECKPOINT_SECONDS = 20.0
-TEST_SEED, VALIDATION_SEED, FIXED_VIEW_SEED = 1_000_001, 1_000_002, 1_000_003
+TEST_SEED, VALIDATION_SEED, FIXED_VIEW_SEED = 1_000_000, 2_000_000, 3_000_000  # the run's seed is added: runs pair up
 
 
 @dataclass(frozen=True)
@@ -136,23 +138,29 @@ class RunData:
     @staticmethod
     def of(config: RunConfig) -> "RunData":
         """Loads or generates the categories."""
-        made = data.synthetic.categories()
-        sets = [
-            data.load(name, count=config.count if name in made else None, seed=config.data_seed)
-            for name in config.categories
-        ]
-        # CAD sets have a handful of shapes and test on new views of them: so does their validation
-        pairs = [(s, s) if s.shares_shapes else s.hold_out_validation() for s in sets]
-        return RunData(tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), tuple(s.test for s in sets))
+        return _load(config.categories, config.count, config.data_seed, os.environ.get("LFM_DATA"))
 
     def description(self) -> dict[str, Any]:
         """What identifies the data in a record."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {
-            s.rig.name: {"tag": s.tag, "shares_shapes": s.shares_shapes, "fingerprint": [p[i].fingerprint for p in parts.values()],
-                         "frames": {name: len(part[i]) for name, part in parts.items()}}
+            s.rig.name: {
+                "tag": s.tag,
+                "shares_shapes": s.shares_shapes,
+                "fingerprint": {name: part[i].fingerprint for name, part in parts.items()},
+                "frames": {name: len(part[i]) for name, part in parts.items()},
+            }
             for i, s in enumerate(self.train)
-        }  # fmt: skip
+        }
+
+
+@functools.lru_cache(maxsize=16)  # a grid asks for the same data again and again
+def _load(categories: tuple[str, ...], count: int, seed: int, folder: str | None) -> RunData:
+    made = data.synthetic.categories()
+    sets = [data.load(name, count=count if name in made else None, seed=seed) for name in categories]
+    # CAD sets have a handful of shapes and test on new views of them: so does their validation
+    pairs = [(s, s) if s.shares_shapes else s.hold_out_validation() for s in sets]
+    return RunData(tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), tuple(s.test for s in sets))
 
 
 def run_id(config: RunConfig, run_data: RunData) -> str:
@@ -197,17 +205,20 @@ class _Trainer:
         self.generator = torch.Generator(device).manual_seed(config.seed)
         self.model = Lifter(config.model, rigs, config.seed).to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(False) if config.ema else self.model
-        self.objective = Objective(
-            config.objective, rigs if config.objective.needs_rigs else (), torch.Generator().manual_seed(config.seed + 1)
-        ).to(device)
-        fixed = torch.Generator(device).manual_seed(FIXED_VIEW_SEED) if config.views == "fixed" else None
+        critic_generator = torch.Generator().manual_seed(config.seed + 1)
+        known_rigs = rigs if config.objective.needs_rigs else ()
+        self.objective = Objective(config.objective, known_rigs, critic_generator).to(device)
+        fixed = None
+        if config.views == "fixed":
+            fixed = torch.Generator(device).manual_seed(FIXED_VIEW_SEED + config.seed)
         self.sampler = ViewSampler(
             run_data.train, config.cameras, config.missing, config.self_occlusion, fixed, device
         )
         views = lambda sets, seed: evaluation_views(  # noqa: E731
             sets, config.cameras, config.test_views, seed, config.missing, config.self_occlusion, device
         )
-        self.test, self.validation = views(run_data.test, TEST_SEED), views(run_data.validation, VALIDATION_SEED)
+        self.test = views(run_data.test, TEST_SEED + config.seed)
+        self.validation = views(run_data.validation, VALIDATION_SEED + config.seed)
         adamw = lambda p: torch.optim.AdamW(  # noqa: E731
             p, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, foreach=True
         )
@@ -299,7 +310,8 @@ class _Trainer:
                 "finished": provenance.now(), **provenance.commit(), "machine": provenance.machine(),
             },
         }  # fmt: skip
-        header = {"config": json.dumps(self.config.as_dict()), "rigs": json.dumps([asdict(s.rig) for s in self.data.train])}
+        rigs = [asdict(s.rig) for s in self.data.train]
+        header = {"config": json.dumps(self.config.as_dict()), "rigs": json.dumps(rigs)}
         return self.store.finish(self.id, self.average.state_dict(), header, self.curve, record)
 
     def _parts(self) -> dict[str, Any]:
@@ -340,7 +352,8 @@ class _Trainer:
             optimizer.load_state_dict({"state": nested, "param_groups": optimizer.state_dict()["param_groups"]})
         self.generator.set_state(tensors["generator"])
         self.step, self.curve, self.seconds = state["step"], state["curve"], state["seconds"]
-        self.sums = {k: (torch.tensor(t, dtype=torch.float64, device=self.device), n) for k, (t, n) in state["sums"].items()}
+        as_sum = lambda total: torch.tensor(total, dtype=torch.float64, device=self.device)  # noqa: E731
+        self.sums = {name: (as_sum(total), count) for name, (total, count) in state["sums"].items()}
 
 
 def learning_rate_factor(config: RunConfig, step: int) -> float:
@@ -361,8 +374,8 @@ def evaluate(
     """Eq. 1 (2D alone) and the PA-MPJPE records under both read-outs, per category and as class mean.
 
     Returns:
-        {"eq1": mean squared residual per visible keypoint, "fit": records, "snap": records}; see `metrics.evaluate`. A depth
-        network has the snap read-out alone, under both names.
+        {"eq1": mean squared residual per visible keypoint, "fit": records, "snap": records}; see `metrics.evaluate`. A
+        depth network has the snap read-out alone, under both names.
     """
     shapes, snapped, losses = [], [], []
     for start in range(0, len(views.X), batch):

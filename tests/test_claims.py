@@ -51,7 +51,7 @@ def test_an_unknown_claim_names_its_neighbours():
     + [("40 %", 40, 40), ("1,953", 1953, 1953), ("10 to 13", 10, 13)],
 )
 def test_printed_numbers_are_read(text, low, high):
-    assert claims.parse(text) == claims.Span(low, high)
+    assert claims.parse(text) == claims.Span(float(low), float(high))
 
 
 @pytest.mark.parametrize("text", ["", "works", "38.2->5.7", "1M+", "37 to 1M+", "36.7 PA / 64.0 MPJPE", "-3"])

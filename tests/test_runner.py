@@ -1,4 +1,4 @@
-"""The runner refuses what is misspelt before anything runs, and always leaves an executed notebook and one line behind."""
+"""The runner refuses what is misspelt before anything runs; an executed notebook and one line always remain."""
 
 import json
 from pathlib import Path

@@ -19,8 +19,8 @@ FLIP_TO_CAMERA = (1.0, -1.0, -1.0)  # y up, z to the viewer -> y down, z away
 class CameraConfig:
     """Distribution of the viewing direction, relative to the upright object.
 
-    The camera stands at (sin a cos e, sin e, cos a cos e) in the object's upright frame (y up, z to the front) and looks
-    at its centre; roll turns the picture. Weak perspective: neither distance nor focal length matters.
+    The camera stands at (sin a cos e, sin e, cos a cos e) in the object's upright frame (y up, z to the front) and
+    looks at its centre; roll turns the picture. Weak perspective: neither distance nor focal length matters.
 
     Args:
         source: "uniform" (the three ranges) or a set of annotated viewpoints (see `real.load_viewpoints`).
@@ -78,8 +78,8 @@ def normalise(
     Args:
         X: keypoints in any unit; anything where not visible; [B, N, 2].  visible: None = all; [B, N].
     Returns:
-        (normalised X, 0 where not visible; the mean [B, 2]; the RMS [B]) with X = normalised * RMS + mean. Keypoints that
-        all coincide have RMS 0 and become 0.
+        (normalised X, 0 where not visible; the mean [B, 2]; the RMS [B]) with X = normalised * RMS + mean. Keypoints
+        that all coincide have RMS 0 and become 0.
     """
     if visible is None:
         mean = X.mean(1)
@@ -121,7 +121,7 @@ class ViewSampler:
     Args:
         shapes: one set per category, in the order of the category index.
         cameras: the distribution of viewing directions.
-        missing: chance that a keypoint goes unseen, at random, with at least 4 left in sight (all where there are fewer).
+        missing: chance that a keypoint goes unseen, at random, with at least 4 left in sight (or all there are).
         self_occlusion: keypoints hidden by the object itself are unseen (needs sets with a visibility table).
         fixed_views: a generator makes every shape have one camera for ever, drawn now: the strict setting, as if each
             frame had been photographed once. None: a new camera at every draw.
@@ -160,7 +160,7 @@ class ViewSampler:
         if self_occlusion:
             for s in shapes:
                 if s.cad_views is None:
-                    raise ValueError(f"{s.rig.name} has no table of which keypoints its shapes hide: self_occlusion=False")
+                    raise ValueError(f"{s.rig.name} has no visibility table: self_occlusion must be False")
             self.tables = [s.cad_views for s in shapes]
         self.fixed = None if fixed_views is None else self._angles(len(self.points), fixed_views)  # [3, T]
 
@@ -236,8 +236,8 @@ def evaluation_views(
 ) -> EvaluationViews:
     """A fixed evaluation set: so many views per category, the same for the same seed on every device.
 
-    A category with at least that many shapes gives each chosen one a single view; one with fewer gives them all, again and
-    again, each time from another side.
+    A category with at least that many shapes gives each chosen one a single view; one with fewer gives them all, again
+    and again, each time from another side.
     """
     generator = torch.Generator().manual_seed(seed)
     sampler = ViewSampler(shapes, cameras, missing, self_occlusion)

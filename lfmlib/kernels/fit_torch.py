@@ -15,9 +15,9 @@ so nothing here is a local search: no starts to choose and no local minimum to f
 to the optimum, superlinearly.
 
 Large batches first take a short way: a rough closed-form step, two Newton steps, and a proof that the result is the
-global maximum (an optimality certificate, see `_newton_step`). It is element-wise on [B] vectors, a structure of arrays,
-so it runs at memory speed. What it cannot prove, a few per cent, goes through `_dinkelbach`, as small batches do at once.
-All of it runs in float64 whatever the input: 12 numbers a sample cost little and flat shapes are delicate.
+global maximum (an optimality certificate, see `_newton_step`). It is element-wise on [B] vectors, a structure of
+arrays, so it runs at memory speed. What it cannot prove, a few per cent, goes through `_dinkelbach`, as small batches
+do at once. All of it runs in float64 whatever the input: 12 numbers a sample cost little and flat shapes are delicate.
 """
 
 import torch
@@ -115,8 +115,8 @@ def _rough_sphere_maximum(r: Vec, c: Vec, b: Vec, n: Vec) -> Vec:
 def _newton_step(r: Vec, c: Vec, b: Vec, n: Vec) -> tuple[Vec, Tensor]:
     """One Riemannian Newton step on f, and the proof that r already was the global maximum.
 
-    With lambda = f(r), Q = lambda C - B, mu = r.(Q r + n) and K = mu - Q, r is stationary if K r = n, and then it is the
-    global maximum if and only if K is positive semidefinite (duality of the trust-region problem).
+    With lambda = f(r), Q = lambda C - B, mu = r.(Q r + n) and K = mu - Q, r is stationary if K r = n, and then it is
+    the global maximum if and only if K is positive semidefinite (duality of the trust-region problem).
     """
     cr, br = _times(c, r), _times(b, r)
     depth = (1 - _dot(cr, r)).clamp_min(1e-14)

@@ -1,0 +1,199 @@
+"""Grids of runs: trains what is missing, over processes, and turns records into the rows that results are made of."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+
+from lfmlib import metrics, training
+from lfmlib.baselines import floors
+from lfmlib.data.batches import evaluation_views
+from lfmlib.store import RunStore
+from lfmlib.training import RunConfig, RunData, run_id
+
+log = logging.getLogger(__name__)
+
+ERRORS = ("o3", "so3", "flip", "mm")
+
+
+def run_grid(
+    configs: Iterable[RunConfig],
+    workers: int | None = None,
+    store: RunStore | str | os.PathLike | None = None,
+    device: str = "cpu",
+) -> list[dict[str, Any]]:
+    """Records of all runs, in the order asked for; runs that the store holds are not trained again.
+
+    Args:
+        configs: the runs; equal ones are trained once.
+        workers: processes, one thread each; None: one per usable core; 0: in this process.
+        store: where the runs live; None: the default store.
+        device: "cpu" or "cuda" (one process then).
+    Returns:
+        Records (see `training.train`).
+    Raises:
+        RuntimeError: a run failed or its process died; names them all, after the others are done. Nothing is lost: the
+            finished ones are in the store and the cut ones go on from their checkpoints.
+    """
+    configs = list(configs)
+    store = store if isinstance(store, RunStore) else RunStore(store)
+    ids = [run_id(config, RunData.of(config)) for config in configs]
+    records = {run: record for run in dict.fromkeys(ids) if (record := store.record(run)) is not None}
+    missing = {run: config for run, config in zip(ids, configs, strict=True) if run not in records}
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    started, failures = time.monotonic(), []
+    if missing:
+        log.info("%d runs, %d of them in the store, %d to train", len(set(ids)), len(records), len(missing))
+    train = _train_here if workers == 0 or device != "cpu" or not missing else _train_in_processes
+    for run, outcome in train(missing, store, min(workers, len(missing)), device):
+        if isinstance(outcome, Exception):
+            failures.append(f"{run} ({describe(missing[run])}): {outcome}")
+            log.error("run %s failed: %s", run, outcome)
+            continue
+        records[run] = outcome
+        _progress(len(records), len(set(ids)), time.monotonic() - started, describe(missing[run]), outcome)
+    if failures:
+        told = f"{len(failures)} of {len(set(ids))} runs failed; the others are kept. "
+        raise RuntimeError(told + "; ".join(failures))
+    return [records[run] for run in ids]
+
+
+def describe(config: RunConfig) -> str:
+    """A run in a few words, for progress lines and errors."""
+    model = config.model
+    names = config.categories[0] if len(config.categories) == 1 else f"{len(config.categories)} categories"
+    return f"{names}, {model.encoding} {model.injection} x{model.alpha:g}, L={model.depth}, seed {config.seed}"
+
+
+def _train_here(missing: dict, store: RunStore, workers: int, device: str) -> Iterator[tuple[str, Any]]:
+    for run, config in missing.items():
+        try:
+            yield run, training.train(config, store, device)
+        except (ValueError, OSError, RuntimeError) as error:
+            yield run, error
+
+
+def _train_in_processes(missing: dict, store: RunStore, workers: int, device: str) -> Iterator[tuple[str, Any]]:
+    with _one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
+        jobs = {pool.submit(_work, config.as_dict(), str(store.root), device): run for run, config in missing.items()}
+        for job in as_completed(jobs):
+            try:
+                yield jobs[job], job.result()
+            except BrokenProcessPool:
+                yield jobs[job], RuntimeError("its process died (killed, or out of memory); start again to go on")
+            except (ValueError, OSError, RuntimeError) as error:
+                yield jobs[job], error
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """OpenMP reads its setting when a process starts, so it must be in the environment before the workers are."""
+    old = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("OMP_NUM_THREADS")
+        if old is not None:
+            os.environ["OMP_NUM_THREADS"] = old
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+
+
+def _work(config: dict[str, Any], root: str, device: str) -> dict[str, Any]:
+    return training.train(RunConfig.from_dict(config), RunStore(root), device)
+
+
+def _progress(done: int, total: int, seconds: float, what: str, record: dict[str, Any]) -> None:
+    final = record["final"]
+    error = f"flip {final['fit'][-1]['flip']:.1f} %" if final else record["status"]
+    line = f"{done}/{total} runs, {seconds:.0f} s: {what}: {error}"
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{line}" + ("\n" if done == total else ""))
+        sys.stderr.flush()
+    else:
+        log.info(line)
+
+
+def rows(record: dict[str, Any], **columns: Any) -> list[dict[str, Any]]:
+    """Result rows of a record: category x read-out x stop ("last" step, or the step that "3d" validation would choose).
+
+    A diverged run gives rows of NaN, so that it stays in sight.
+
+    Args:
+        record: of a run.
+        columns: added to every row, before the record's own.
+    """
+    config, result = record["config"], []
+    tags = {entry["tag"] for entry in record["data"].values()}
+    for stop, point in (("last", record["final"]), ("3d", record["stopped_by_3d"])):
+        for read_out in ("fit", "snap"):
+            for entry in point[read_out] if point else [{"category": name} for name in record["data"]]:
+                result.append({
+                    "data": "real" if "real" in tags else "synthetic", "category": entry["category"], **columns,
+                    "seed": config["seed"], "read_out": read_out, "stop": stop,
+                    **{name: entry.get(name, float("nan")) for name in ERRORS},
+                    "mirror_mistakes": entry.get("mirror_mistakes"), "eq1": point["eq1"] if point else None,
+                    "step": point["step"] if point else None, "run": record["id"],
+                })  # fmt: skip
+    return result
+
+
+def curve_rows(store: RunStore, record: dict[str, Any], **columns: Any) -> list[dict[str, Any]]:
+    """One row per point of a run's curve: training loss, 2D validation criterion, class-mean (or only) test error."""
+    result = []
+    for point in store.curve(record["id"]):
+        if "test" not in point:
+            continue
+        for read_out in ("fit", "snap"):
+            last = point["test"][read_out][-1]
+            result.append({
+                **columns, "seed": record["config"]["seed"], "read_out": read_out, "step": point["step"],
+                "loss": point["loss"], "eq1": point["validation"]["eq1"], **{name: last[name] for name in ERRORS},
+            })  # fmt: skip
+    return result
+
+
+def floor_rows(config: RunConfig, seeds: Sequence[int], **columns: Any) -> list[dict[str, Any]]:
+    """Rows of the flat answer and the rigid mean shape, on the very views that runs with these seeds are tested on."""
+    run_data = RunData.of(config)
+    means = [floors.mean_shape((few := s.thinned(4000)).points, few.known) for s in run_data.train]
+    n_max = max(len(mean) for mean in means)
+    padded = torch.stack([torch.nn.functional.pad(mean, (0, 0, 0, n_max - len(mean))) for mean in means])
+    result = []
+    for seed in seeds:
+        views = evaluation_views(
+            run_data.test, config.cameras, config.test_views, training.TEST_SEED + seed, config.missing,
+            config.self_occlusion,
+        )  # fmt: skip
+        for method, P in (("flat", floors.flat(views.X)), ("mean", padded[views.category])):
+            records = metrics.evaluate(
+                P, views.Y, views.known, views.category, radius=[s.radius for s in run_data.test],
+                mm=[s.rig.mm for s in run_data.test], names=[s.rig.name for s in run_data.test],
+            )  # fmt: skip
+            tag = "real" if any(s.tag == "real" for s in run_data.test) else "synthetic"
+            result += [
+                {"data": tag, "category": r["category"], **columns, "method": method, "seed": seed, "read_out": "",
+                 "stop": "", **{name: r[name] for name in ERRORS}}
+                for r in records if r["category"] != metrics.POOLED
+            ]  # fmt: skip
+    return result
+
+
+def run_summaries(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is stored beside a table: id, configuration, data, parameters and provenance of each run, once."""
+    keys = ("id", "status", "config", "data", "parameters", "provenance")
+    return [{key: record[key] for key in keys} for record in {r["id"]: r for r in records}.values()]
+
+
