@@ -1,4 +1,4 @@
-"""Fig. 4a: where the index encoding enters, and how strongly. Injection strategy x encoding weight x seed, per data set.
+"""Fig. 4a: where the index encoding enters, and how strongly: injection x encoding weight x seed, per data set.
 
 The encoding weight alpha is "appropriately" chosen in the paper and never printed, so it is an axis here. Nothing but
 Eq. 1 trains these runs. What stops or selects with 3D labels is a row of its own, named so.
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lfmlib import experiments, metrics, plots, verdicts
+from lfmlib import claims, experiments, metrics, plots, verdicts
 from lfmlib.data import real
 from lfmlib.model import INJECTIONS, LifterConfig
 from lfmlib.store import RunStore
@@ -125,12 +125,26 @@ def best_weights(study: Study) -> "pandas.DataFrame":
         chosen = {"weight 1": 1.0, "weight chosen by Eq. 1": means["eq1"].idxmin(), BY_3D: means["flip"].idxmin()}
         for how, alpha in chosen.items():
             runs = arms[arms["alpha"] == alpha]
-            spread = {f"{c} {f}": getattr(runs[c], f)() for c in experiments.ERRORS for f in ("mean", "std")}
-            result.append({"set": name, "injection": injection, "how": how, "weight": alpha, **spread, "seeds": len(runs)})
+            result.append({"set": name, "injection": injection, "how": how, "weight": alpha, **_spread(runs)})
     for (name, method), runs in rows[rows["method"].isin(["flat", "mean"])].groupby(["set", "method"], sort=False):
-        spread = {f"{c} {f}": getattr(runs[c], f)() for c in experiments.ERRORS for f in ("mean", "std")}
-        result.append({"set": name, "injection": "", "how": f"floor: {method}", **spread, "seeds": len(runs)})
+        result.append({"set": name, "injection": "", "how": f"floor: {method}", **_spread(runs)})
     return pandas.DataFrame(result)
+
+
+def _spread(runs: "pandas.DataFrame") -> dict[str, Any]:
+    numbers = {f"{c} {f}": getattr(runs[c], f)() for c in experiments.ERRORS for f in ("mean", "std")}
+    return {**numbers, "seeds": len(runs)}
+
+
+def headline(study: Study) -> dict[str, float]:
+    """Per data set: the paper-literal run, the best arm of all, and the floors; mean flip error in % of the RMS radius."""
+    rows, result = overall(study), {}
+    for name, mine in rows.groupby("set", sort=False):
+        last = mine[(mine["stop"] == "last") & (mine["read_out"] == "fit")]
+        result[f"{name}: paper-literal"] = float(mine[mine["method"] == LITERAL]["flip"].mean())
+        result[f"{name}: best arm ({BY_3D})"] = float(last.groupby(["injection", "alpha"])["flip"].mean().min())
+        result |= {f"{name}: floor {floor}": value for floor, value in _floors(rows, name, "flip").items()}
+    return result
 
 
 def figure_error(study: Study, column: str = "flip") -> "matplotlib.figure.Figure":
@@ -218,7 +232,8 @@ def _judge_set(rows: "pandas.DataFrame", name: str) -> list[Verdict]:
             protocol = f"every against {other}, encoding weight {alpha:g}, paired by seed, last step, per-category flip"
             result.append(verdicts.direction(
                 f"F4a-every-{paper}", errors("every", alpha), errors(other, alpha), versus=f"{CLAIMS[other]}-{paper}",
-                column="flip", unit="% of RMS radius", evidence="05_injection/table.csv", **{**context, "protocol": protocol},
+                column="flip", unit="% of RMS radius", evidence="05_injection/table.csv",
+                **{**context, "protocol": protocol},
             ))  # fmt: skip
     stopped = rows[(rows["stop"] == "3d") & (rows["read_out"] == "fit")]
     result.append(verdicts.direction(
@@ -240,8 +255,6 @@ def _paper(name: str, rows: "pandas.DataFrame") -> dict[str, float] | None:
     if STANDS_FOR[name] != "H36M" or mine.empty:
         return None
     per_mm = float((mine["flip"] / mine["mm"]).mean())
-    from lfmlib import claims
-
     return {injection: claims.get(f"{key}-H36M").number * per_mm for injection, key in CLAIMS.items()}
 
 

@@ -1,0 +1,156 @@
+"""The exact weak-perspective fit against a slow twin: a brute-force search over all rotations, on adversarial shapes."""
+
+import math
+
+import pytest
+import torch
+
+from lfmlib import geometry
+from lfmlib.geometry import fit_camera, fit_camera_algebraic, project, random_rotations
+from lfmlib.kernels import fit_torch
+
+EACH = 50  # cases per family
+
+
+def normal(*shape, seed):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def near_views(Y, noise, seed):
+    """Pictures of shapes from random sides, with noise in units of the picture's size."""
+    R = random_rotations(len(Y), torch.Generator().manual_seed(seed), torch.float64)
+    X = (Y - Y.mean(1, keepdim=True)) @ R[:, :2].mT
+    size = X.square().mean((1, 2), keepdim=True).sqrt()
+    return X / size + noise * normal(*X.shape, seed=seed + 1)
+
+
+def shapes(name, seed):
+    """Shapes [B, N, 3] of a family: what can go wrong in the second moments of Y."""
+    n = {"three": 3, "four": 4, "face": 68}.get(name, 9)
+    Y = normal(EACH, n, 3, seed=seed)
+    if name in ("flat", "nearly_flat", "needle", "thin_needle", "line"):
+        width = {"flat": (1, 1, 0), "nearly_flat": (1, 1, 1e-5), "needle": (1, 1e-2, 1e-2),
+                 "thin_needle": (1, 1e-4, 1e-4), "line": (1, 0, 0)}[name]  # fmt: skip
+        Y = Y * torch.tensor(width, dtype=torch.float64)
+        Y = Y @ random_rotations(EACH, torch.Generator().manual_seed(seed + 5), torch.float64).mT
+    if name == "anisotropic":
+        Y = Y * torch.tensor([1, 0.1, 3e-3], dtype=torch.float64)
+    if name == "coincident":
+        Y[:, 3:] = Y[:, 3:4]
+    if name == "coplanar_plus_one":
+        Y[:, 1:, 2] = 0
+    return Y
+
+
+def case(name):
+    """(X, Y, visible) of a family: half of it random pictures, which no camera explains, half near an exact fit."""
+    seed = 100 + FAMILIES.index(name)
+    Y = shapes(name, seed)
+    X = near_views(Y, 1e-3, seed + 1000)
+    X[EACH // 2 :] = normal(EACH - EACH // 2, Y.shape[1], 2, seed=seed + 2000)
+    visible = None
+    if name == "picture_line":
+        X = X * torch.tensor([1.0, 0.0], dtype=torch.float64) + torch.tensor([0.0, 0.3], dtype=torch.float64)
+    if name == "picture_coincident":
+        X[:, 2:] = X[:, 2:3]
+    if name == "far":
+        X, Y = X + 1e3, Y + torch.tensor([1e3, -1e3, 1e3], dtype=torch.float64)
+    if name == "tiny_unit":
+        X, Y = X * 1e-6, Y * 1e-6
+    if name == "huge_unit":
+        X, Y = X * 1e6, Y * 1e6
+    if name == "unlike_units":
+        X, Y = X * 1e6, Y * 1e-6
+    if name == "mask":
+        visible = torch.rand(Y.shape[:2], generator=torch.Generator().manual_seed(seed)) < 0.6
+        visible[:, :3] = True
+        X, Y = (torch.where(visible[..., None], v, math.nan) for v in (X, Y))
+    return X, Y, visible
+
+
+FAMILIES = (
+    "random", "face", "three", "four", "flat", "nearly_flat", "needle", "thin_needle", "line", "anisotropic",
+    "coincident", "coplanar_plus_one", "picture_line", "picture_coincident", "far", "tiny_unit", "huge_unit",
+    "unlike_units", "mask", "more",
+)  # fmt: skip
+
+
+def centre(points, visible):
+    if visible is None:
+        return points - points.mean(1, keepdim=True)
+    keep = visible[..., None]
+    points = torch.where(keep, points, 0)
+    return torch.where(keep, points - points.sum(1, keepdim=True) / keep.sum(1, keepdim=True), 0)
+
+
+def explained(x, y, r):
+    """sum |x|^2 minus the residual, for viewing directions r [B, G, 3]: planar Procrustes in complex numbers."""
+    other = torch.where(r[..., :1].abs() < 0.6, torch.tensor([1.0, 0, 0]), torch.tensor([0, 1.0, 0])).to(r)
+    u = torch.nn.functional.normalize(torch.linalg.cross(r, other), dim=-1)
+    v = torch.linalg.cross(r, u)
+    z = torch.complex(u @ y.mT, v @ y.mT)  # [B, G, N]
+    x = torch.complex(x[..., 0], x[..., 1])[:, :, None]
+    across = z.abs().square().sum(-1)
+    floor = 1e-14 * y.square().sum((1, 2))[:, None]  # an end-on view of a line shows rounding, magnified
+    return torch.where(across > floor, (z.conj() @ x)[..., 0].abs().square() / across.clamp_min(1e-300), 0)
+
+
+def brute_force(X, Y, visible=None):
+    """Residual [B] of the best of all rotations: a dense grid of viewing directions, then a shrinking pattern search."""
+    x, y = centre(X, visible), centre(Y, visible)
+    index = torch.arange(2000, dtype=torch.float64)
+    height, turn = 1 - (2 * index + 1) / 2000, index * math.pi * (3 - math.sqrt(5))
+    ring = (1 - height * height).sqrt()
+    sphere = torch.stack([ring * turn.cos(), ring * turn.sin(), height], -1).expand(len(x), -1, -1)
+    # a needle's best direction may be as near to its axis as it is thin, so the grid is logarithmic around the axes
+    axes = torch.linalg.svd(y, full_matrices=False).Vh
+    axes = torch.cat([axes, -axes], 1)[:, :, None, None]  # [B, 6, 1, 1, 3]
+    radius = torch.logspace(-6, -0.5, 16, dtype=torch.float64)[:, None, None]
+    turn = (torch.arange(12, dtype=torch.float64) * (math.pi / 6))[:, None]
+    side, side2 = axes.roll(1, 1), torch.linalg.cross(axes, axes.roll(1, 1))
+    near = torch.nn.functional.normalize(axes + radius * (turn.cos() * side + turn.sin() * side2), dim=-1)
+    grid = torch.cat([sphere, near.flatten(1, 3)], 1)
+    step = torch.cat([torch.full((2000,), 0.05), (0.3 * radius).expand(16, 12, 1).flatten().repeat(6)])
+    chosen = explained(x, y, grid).topk(6, dim=1).indices  # [B, 6]
+    r, h = grid.gather(1, chosen[..., None].expand(-1, -1, 3)), step[chosen].to(x)
+    best = explained(x, y, r)
+    for _ in range(70):
+        a = torch.nn.functional.normalize(torch.linalg.cross(r, r.roll(1, -1) * torch.tensor([1.0, -1, 1]).to(r)), dim=-1)
+        b = torch.linalg.cross(r, a)
+        tried = r[:, :, None] + h[..., None, None] * (turn.cos() * a[:, :, None] + turn.sin() * b[:, :, None])
+        tried = torch.nn.functional.normalize(tried, dim=-1)  # [B, 6, 12, 3]
+        value, at = explained(x, y, tried.flatten(1, 2)).unflatten(1, tried.shape[1:3]).max(2)
+        better = value > best
+        moved = tried.gather(2, at[..., None, None].expand(-1, -1, 1, 3)).squeeze(2)
+        r, best = torch.where(better[..., None], moved, r), torch.where(better, value, best)
+        h = torch.where(better, 1.5 * h, 0.5 * h)
+    return x.square().sum((1, 2)) - best.amax(1)
+
+
+def residual(X, Y, visible, camera):
+    difference = project(Y, camera) - X
+    if visible is not None:
+        difference = torch.where(visible[..., None], difference, 0)
+    return difference.square().sum((1, 2))
+
+
+@pytest.fixture(params=["small batches", "large batches"])
+def path(request, monkeypatch):
+    """Small batches take Dinkelbach's way at once, large ones the short way with its proof first."""
+    if request.param == "large batches":
+        monkeypatch.setattr(fit_torch, "SMALL", 0)
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return {name: (brute_force(*case(name)), centre(*case(name)[::2]).square().sum((1, 2))) for name in FAMILIES}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_fit_is_the_best_of_all_rotations(name, truth, path):
+    X, Y, visible = case(name)
+    ours = residual(X, Y, visible, fit_camera(X, Y, visible))
+    best, size = truth[name]
+    error = (ours - best).abs() / (best + 1e-9 * size)
+    print(name, float(error.max()), float(((ours-best)/(best+1e-9*size)).max()), float((ours / size).min()))
+    assert error.max() < 1e-4
