@@ -117,7 +117,7 @@ def _work(config: dict[str, Any], root: str, device: str) -> dict[str, Any]:
 
 def _progress(done: int, total: int, seconds: float, what: str, record: dict[str, Any]) -> None:
     final = record["final"]
-    error = f"flip {final['fit'][-1]['flip']:.1f} %" if final else record["status"]
+    error = f"flip {final['test']['fit'][-1]['flip']:.1f} %" if final else record["status"]
     line = f"{done}/{total} runs, {seconds:.0f} s: {what}: {error}"
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\033[K{line}" + ("\n" if done == total else ""))
@@ -135,16 +135,15 @@ def rows(record: dict[str, Any], **columns: Any) -> list[dict[str, Any]]:
         record: of a run.
         columns: added to every row, before the record's own.
     """
-    config, result = record["config"], []
-    tags = {entry["tag"] for entry in record["data"].values()}
+    config, result, tag = record["config"], [], tag_of(record)
     for stop, point in (("last", record["final"]), ("3d", record["stopped_by_3d"])):
         for read_out in ("fit", "snap"):
-            for entry in point[read_out] if point else [{"category": name} for name in record["data"]]:
+            for entry in point["test"][read_out] if point else [{"category": name} for name in record["data"]]:
                 result.append({
-                    "data": "real" if "real" in tags else "synthetic", "category": entry["category"], **columns,
+                    "data": tag, "category": entry["category"], **columns,
                     "seed": config["seed"], "read_out": read_out, "stop": stop,
                     **{name: entry.get(name, float("nan")) for name in ERRORS},
-                    "mirror_mistakes": entry.get("mirror_mistakes"), "eq1": point["eq1"] if point else None,
+                    "mirror_mistakes": entry.get("mirror_mistakes"), "eq1": point["validation"]["eq1"] if point else None,
                     "step": point["step"] if point else None, "run": record["id"],
                 })  # fmt: skip
     return result
@@ -152,14 +151,14 @@ def rows(record: dict[str, Any], **columns: Any) -> list[dict[str, Any]]:
 
 def curve_rows(store: RunStore, record: dict[str, Any], **columns: Any) -> list[dict[str, Any]]:
     """One row per point of a run's curve: training loss, 2D validation criterion, class-mean (or only) test error."""
-    result = []
+    result, tag = [], tag_of(record)
     for point in store.curve(record["id"]):
         if "test" not in point:
             continue
         for read_out in ("fit", "snap"):
             last = point["test"][read_out][-1]
             result.append({
-                **columns, "seed": record["config"]["seed"], "read_out": read_out, "step": point["step"],
+                "data": tag, "category": last["category"], **columns, "seed": record["config"]["seed"], "read_out": read_out, "step": point["step"],
                 "loss": point["loss"], "eq1": point["validation"]["eq1"], **{name: last[name] for name in ERRORS},
             })  # fmt: skip
     return result
@@ -171,7 +170,7 @@ def floor_rows(config: RunConfig, seeds: Sequence[int], **columns: Any) -> list[
     means = [floors.mean_shape((few := s.thinned(4000)).points, few.known) for s in run_data.train]
     n_max = max(len(mean) for mean in means)
     padded = torch.stack([torch.nn.functional.pad(mean, (0, 0, 0, n_max - len(mean))) for mean in means])
-    result = []
+    result, tag = [], "real" if any(s.tag == "real" for s in run_data.test) else "synthetic"
     for seed in seeds:
         views = evaluation_views(
             run_data.test, config.cameras, config.test_views, training.TEST_SEED + seed, config.missing,
@@ -182,13 +181,17 @@ def floor_rows(config: RunConfig, seeds: Sequence[int], **columns: Any) -> list[
                 P, views.Y, views.known, views.category, radius=[s.radius for s in run_data.test],
                 mm=[s.rig.mm for s in run_data.test], names=[s.rig.name for s in run_data.test],
             )  # fmt: skip
-            tag = "real" if any(s.tag == "real" for s in run_data.test) else "synthetic"
             result += [
                 {"data": tag, "category": r["category"], **columns, "method": method, "seed": seed, "read_out": "",
                  "stop": "", **{name: r[name] for name in ERRORS}}
                 for r in records if r["category"] != metrics.POOLED
             ]  # fmt: skip
     return result
+
+
+def tag_of(record: dict[str, Any]) -> str:
+    """"real" where any of the run's categories is."""
+    return "real" if "real" in {entry["tag"] for entry in record["data"].values()} else "synthetic"
 
 
 def run_summaries(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

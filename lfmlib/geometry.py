@@ -93,18 +93,23 @@ def _moments(X: Tensor, Y: Tensor, visible: Tensor | None) -> tuple[Tensor, Tens
     chunk = MOMENT_CHUNK if not X.is_cuda else max(len(X), 1)
     for start in range(0, max(len(X), 1), chunk):
         part = slice(start, start + chunk)
-        Z = torch.cat([X[part], Y[part]], -1)  # [b, N, 5]
+        Z = torch.cat([X[part], Y[part]], -1).double()  # [b, N, 5]
+        # counted from a keypoint: far from the origin, sums of squares would drown the shape in rounding
         if visible is None:
             count: Tensor | int = X.shape[1]
+            origin = Z[:, :1].clone()
+            Z -= origin
         else:
-            Z = torch.where(visible[part][..., None], Z, 0)
-            count = visible[part].sum(1).clamp_min(1)[:, None]
-        Z = Z.double()
+            seen = visible[part]
+            first = seen.byte().argmax(1, keepdim=True)
+            origin = Z.gather(1, first[..., None].expand(-1, 1, 5)).where(seen.gather(1, first)[..., None], 0)
+            Z = torch.where(seen[..., None], Z - origin, 0)
+            count = seen.sum(1).clamp_min(1)[:, None]
         mean = Z.sum(1) / count
         weight = count if isinstance(count, int) else count[..., None]
         M = torch.bmm(Z.mT, Z) - weight * mean[:, :, None] * mean[:, None]  # [b, 5, 5]
         products.append(M.flatten(1).T.contiguous())  # [25, b]
-        means.append(mean)
+        means.append(mean + origin[:, 0])
     M = torch.cat(products, 1)
     C = M[[5 * (2 + i) + 2 + j for i, j in UPPER]]
     C[[0, 3, 5]] = C[[0, 3, 5]].clamp_min(0)
@@ -128,13 +133,21 @@ def fit_camera_algebraic(
     check_pair(X, Y, visible)
     x, x_mean = _centred(X, visible)
     y, y_mean = _centred(Y, visible)
-    m1, m2 = (torch.linalg.pinv(y) @ x).unbind(-1)  # columns of the least-squares map, [B, 3] each
     tiny = torch.finfo(X.dtype).tiny ** 0.5
+    m = torch.linalg.pinv(y) @ x  # the least-squares map, [B, 3, 2]
+    m = m / m.detach().abs().amax((1, 2), keepdim=True).clamp_min(tiny)  # a rotation has no unit, its squares no overflow
+    m1, m2 = m.unbind(-1)
     n = torch.linalg.cross(m1, m2)
+    longer = torch.where(m1.norm(dim=-1, keepdim=True) > m2.norm(dim=-1, keepdim=True), m1, m2)
+    longer = longer / longer.norm(dim=-1, keepdim=True).clamp_min(tiny)
+    basis = torch.eye(3, dtype=X.dtype, device=X.device)
+    any_normal = torch.linalg.cross(longer, basis[longer.abs().argmin(-1)])
+    plane = n.detach().norm(dim=-1, keepdim=True) > 8 * torch.finfo(X.dtype).eps  # parallel m1 and m2 leave n open
+    n = torch.where(plane, n, any_normal)
+    n = n - (n * longer).sum(-1, keepdim=True) * longer  # where they are nearly parallel, rounding tilts n
     n = n / n.norm(dim=-1, keepdim=True).clamp_min(tiny)
     r1, r2 = m1 + torch.linalg.cross(m2, n), m2 + torch.linalg.cross(n, m1)  # (S1 + S2) U V^T
-    usable = (r1.norm(dim=-1) > tiny) & (n.norm(dim=-1) > 0.5)
-    basis = torch.eye(3, dtype=X.dtype, device=X.device)
+    usable = m.detach().abs().amax((1, 2)) > 0.5  # 0 where all x or all y coincide
     r1 = torch.where(usable[:, None], r1, basis[0])
     r2 = torch.where(usable[:, None], r2, basis[1])
     r1, r2 = (r / r.norm(dim=-1, keepdim=True).clamp_min(tiny) for r in (r1, r2))

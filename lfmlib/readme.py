@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from lfmlib import files, provenance
+from lfmlib.verdicts import Verdict
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 _FLOORS = ("flat", "mean")
@@ -61,9 +62,7 @@ def section(profile: str = "cpu", root: Path | None = None) -> str:
 
 
 def _row(row: dict[str, Any], folder: Path) -> str:
-    ours = row["evidence"]
-    if row["ours_mean"] is not None:
-        ours = f"{row['ours_mean']:.4g} ± {row['ours_sd']:.2g} {row['unit']}".rstrip() + f", {row['n_seeds']} seeds"
+    ours = Verdict(**row).ours()
     tags = ", ".join(text for text in (row["data"], row["category"], row["protocol"]) if text and text != "none")
     cells = (row["key"], row["printed"], f"{ours} ({tags})" if tags else ours, _floors(row, folder), row["verdict"])
     return "| " + " | ".join(str(cell).replace("|", "/").replace("\n", " ") for cell in cells) + " |"

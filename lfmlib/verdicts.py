@@ -35,7 +35,11 @@ _T95 = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """One row of a verdict table. `category` and `column` say where in table.csv the floors for it stand."""
+    """One row of a verdict table.
+
+    `category` and `column` say where in table.csv the floors for it stand; `measure` what ours_mean is: a value, the
+    difference of two settings (a direction), or the fall or rise along a trend, positive in the printed direction.
+    """
 
     key: str
     printed: str
@@ -50,6 +54,7 @@ class Verdict:
     category: str = ""
     column: str = ""
     unit: str = ""
+    measure: str = "value"
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
@@ -58,11 +63,12 @@ class Verdict:
             raise ValueError(f"claim {self.key!r}: data tag {self.data!r}, expected synthetic, real or none")
 
     def ours(self) -> str:
-        """The measurement, for a table: mean ± sd, unit, number of seeds."""
+        """The measurement, for a table: mean ± sd, unit, number of seeds; for a statement its evidence."""
         if self.ours_mean is None:
             return self.evidence
         spread = f" ± {self.ours_sd:.2g}" if self.ours_sd is not None else ""
-        return f"{self.ours_mean:.4g}{spread} {self.unit}".rstrip() + f" ({self.n_seeds} seeds)"
+        verb = {"difference": "lower by ", "fall": "falls by ", "rise": "rises by "}.get(self.measure, "")
+        return f"{verb}{self.ours_mean:.4g}{spread} {self.unit}".rstrip() + f", {self.n_seeds} seeds"
 
     def as_dict(self) -> dict[str, Any]:
         """The row as plain values."""
@@ -154,7 +160,9 @@ def direction(
         raise ValueError(f"claim {key!r}: the paper prints the opposite, {claim.printed}; exchange the two settings")
     printed = f"{claim.printed} against {get(versus).printed}" if versus else claim.printed
     differences = [high - low for low, high in zip(lower, higher, strict=True)]
-    return _from_differences(claim, differences, base, effects, note, printed, data=data, **context)
+    return _from_differences(
+        claim, differences, base, effects, note, printed, data=data, measure="difference", **context
+    )
 
 
 def trend(
@@ -191,7 +199,9 @@ def trend(
             raise ValueError(f"claim {key!r}: a seed has {len(row)} errors for {len(x)} values of x")
         slope = sum((a - centre) * b for a, b in zip(x, row, strict=True)) / spread
         changes.append((-slope if falls else slope) * (x[-1] - x[0]))
-    return _from_differences(get(key), changes, None, [], note, get(key).printed, data=data, **context)
+    return _from_differences(
+        get(key), changes, None, [], note, get(key).printed, data=data, measure="fall" if falls else "rise", **context
+    )
 
 
 def statement(
@@ -226,7 +236,7 @@ def _from_differences(
     why = f"95 % interval of the difference [{mean - half:.3g}, {mean + half:.3g}]"
     effect = mean / base if base else 0.0
     if effects:
-        sizes = " or ".join(f"{100 * size:.0f} %" for size in sorted(set(effects)))
+        sizes = " to ".join(dict.fromkeys(f"{100 * size:.0f} %" for size in (min(effects), max(effects))))
         why += f"; effect {100 * effect:.0f} %, printed {sizes}"
     if effects and min(effects) < 0:
         verdict, why = SELF_CONTRADICTORY, f"its versions do not agree on which is lower; {why}"

@@ -23,11 +23,9 @@ def complaints(notebook: nbformat.NotebookNode, name: str) -> list[str]:
     first = notebook.cells[0] if notebook.cells else None
     if first is None or first.cell_type != "markdown" or not first.source.startswith("# "):
         found.append("the first cell is no markdown title")
-    found += [
-        f"the first cell lacks {word}"
-        for word in ("**Claim**", "**Test**", "**Cost**")
-        if first and word not in first.source
-    ]
+    for word in ("Claim", "Test", "Cost"):
+        if first and not re.search(rf"\*\*{word}\.?\*\*", first.source):
+            found.append(f"the first cell lacks **{word}**")
     found += [f"{len(cells)} cells tagged {tag}, expected one" for tag, cells in tagged.items() if len(cells) != 1]
     if code and "verdict" not in code[-1].metadata.get("tags", []):
         found.append("the last code cell is not the verdict")

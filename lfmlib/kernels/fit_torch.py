@@ -143,6 +143,10 @@ def _dinkelbach(
     r: Float[Tensor, "B 3"], C: Float[Tensor, "B 3 3"], B: Float[Tensor, "B 3 3"], n: Float[Tensor, "B 3"]
 ) -> Float[Tensor, "B 3"]:
     """The sure way, for every sample: global from any start."""
+    # not a number in, not a number out: eigh would raise, and a diverged run has to end in its own words
+    finite = torch.isfinite(C.sum((1, 2)) + B.sum((1, 2)) + n.sum(1))
+    r, n = (torch.where(finite[:, None], v, 0) for v in (r, n))
+    C, B = (torch.where(finite[:, None, None], v, 0) for v in (C, B))
     # looking down a needle's length multiplies the ratio, so the axes of C are starts too
     starts = torch.cat([r[:, None], (n / n.norm(dim=-1, keepdim=True).clamp_min(TINY))[:, None],
                         torch.linalg.eigh(C).eigenvectors.mT], 1)  # [B, 5, 3]

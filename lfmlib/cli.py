@@ -1,0 +1,366 @@
+"""The command line, `lfm lift | train | doctor`. Heavy imports stand inside the commands, so that help is instant.
+
+A command is an entry of COMMANDS: a line of help, a function that declares its arguments, one that runs it.
+"""
+
+import argparse
+import difflib
+import json
+import logging
+import shlex
+import sys
+import time
+import traceback
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+
+from lfmlib import __version__
+
+if TYPE_CHECKING:
+    from lfmlib.store import RunStore
+    from lfmlib.training import RunConfig
+
+DONE, FAILED, WRONG, STOPPED = 0, 1, 2, 130  # exit codes: all well; ran and failed; cannot be done; Ctrl-C
+OPTIONS = {  # options of `lfm train` that stand for a field of the configuration: (name, type, field, help)
+    "steps": (int, "steps", "training steps (2000)"),
+    "batch": (int, "batch", "samples per step (64)"),
+    "lr": (float, "lr", "learning rate of AdamW, cosine schedule (1e-3; the paper: 1e-4)"),
+    "seed": (int, "seed", "of weights, batches and cameras (0)"),
+    "width": (int, "model.width", "D (64)"),
+    "depth": (int, "model.depth", "layers (4)"),
+    "heads": (int, "model.heads", "attention heads (4)"),
+    "injection": (str, "model.injection", "where the encoding enters: none, input, first_last, every_2nd, every (every)"),
+    "encoding": (str, "model.encoding", "vit, rff, rff_sqrt2, rff_mc, laplacian, learned, orthonormal, none (rff)"),
+    "alpha": (float, "model.alpha", "encoding weight (1)"),
+}  # fmt: skip
+TRAIN_NOTE = """\
+A CATEGORY is a synthetic one (synthetic_body17, synthetic_chair10, ...), one whose file is in the folder that LFM_DATA
+names, or the path of an .npz file with 3D shapes, from which 2D views are drawn. Training sees 2D only.
+The defaults are the paper as printed (Eq. 1 alone, analytic RFF at weight 1 in every layer, AdamW) apart from the sizes
+and the learning rate, which suit a small computer. Eq. 1 alone does not determine depth; for shapes to use, try
+  lfm train CATEGORY --injection input --alpha 10 --set objective.low_rank=0.03
+A run that was stopped or killed goes on when the same command is given again."""
+
+
+class Command(NamedTuple):
+    """One sub-command: help, note below the help, declaration of its arguments, and what runs it (-> exit code)."""
+
+    help: str
+    note: str
+    arguments: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code: 0 done, 1 it ran and failed, 2 it cannot be done as asked, 130 Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        args = _parser().parse_args(argv, Namespace(words=argv))
+    except SystemExit as end:  # argparse has said what there is to say
+        return int(end.code or 0)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("lfm: note: %(message)s"))
+    logger = logging.getLogger("lfmlib")
+    logger.addHandler(handler)
+    try:
+        return COMMANDS[args.command].run(args)
+    except (ValueError, OSError) as error:
+        if args.debug:
+            traceback.print_exc()
+        message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
+        _say(f"error: {' '.join(message.splitlines())}")
+        return WRONG
+    except ModuleNotFoundError as error:
+        if args.debug:
+            traceback.print_exc()
+        _say(f"error: {error}: this installation is not complete; set it up again as the README says")
+        return FAILED
+    except KeyboardInterrupt:
+        _say("stopped")
+        return STOPPED
+    finally:
+        logger.removeHandler(handler)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="lfm", description="Lifts 2D keypoints to 3D, learnt from 2D alone.")
+    parser.add_argument("--version", action="version", version=f"lfm {__version__}")
+    kinds = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        sub = kinds.add_parser(
+            name, help=command.help, description=f"{command.help[0].upper()}{command.help[1:]}.", epilog=command.note,
+            formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+        )  # fmt: skip
+        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        command.arguments(sub)
+    return parser
+
+
+def _say(text: str) -> None:
+    print(f"lfm: {text}", file=sys.stderr, flush=True)
+
+
+def _lift_arguments(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("input", metavar="IN", help="2D keypoints, .npz .csv or .json: x right, y down, any unit")
+    add("output", metavar="OUT", help="where the 3D shapes go, .npz .csv or .json")
+    add("--model", required=True, metavar="RUN", help="a model.safetensors file, a run's folder, or a run's id")
+    add("--category", metavar="NAME", help="what the keypoints show; needed where the run knows several")
+    add("--read-out", choices=("snap", "fit"), default="snap", help="snap: visible keypoints keep their "
+        "x and y (default); fit: x and y from the fitted shape, too")  # fmt: skip
+    add("--y-up", action="store_true", help="y points up in IN: it is negated on reading; OUT has y down all the same")
+    add("--mirror", action="store_true", help="negate the depth: for a run whose shapes come out inside out")
+    add("--skip-unusable", action="store_true", help="leave out frames that cannot be lifted (fewer than 3 keypoints)")
+    add("--force", action="store_true", help="replace OUT if it exists")
+    add("--runs", metavar="DIR", help="folder of runs (LFM_RUNS, or runs/ of the repository)")
+
+
+def _lift(args: Namespace) -> int:
+    source, target = Path(args.input), Path(args.output)
+    _check_target(source, target, args.force)
+    from lfmlib import lifting
+    from lfmlib.data import formats
+    from lfmlib.store import RunStore
+
+    if target.suffix.lower() not in formats.SUFFIXES:
+        raise ValueError(f"{target}: unknown suffix {target.suffix!r}, expected one of {' '.join(formats.SUFFIXES)}")
+    given = formats.read_keypoints(source)
+    loaded = lifting.load(args.model, RunStore(args.runs))
+    rig = loaded.rig(args.category)
+    try:
+        points, visible, names, frames = formats.match_rig(given, rig)
+        if args.y_up:
+            points = points * points.new_tensor([1, -1])
+        if args.skip_unusable:
+            keep = lifting.usable(points, visible)
+            if not bool(keep.any()):
+                raise ValueError("no frame has 3 visible keypoints in different places")
+            points, visible = points[keep], visible[keep]
+            frames = tuple(frame for frame, kept in zip(frames, keep.tolist(), strict=True) if kept)
+        lifted = lifting.lift(loaded, points, visible, rig.name, args.read_out, frames=frames)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    if args.mirror:
+        lifted.shapes[..., 2].neg_()
+    formats.write_shapes(target, lifted.shapes, visible, names, frames)
+
+    hidden, left_out = int((~visible).sum()), len(given.frames) - len(frames)
+    _say(f"{len(frames)} frames of {rig.n} keypoints ({rig.name}) -> {target}")
+    _say(f"{formats.AXES}; the depth of the visible keypoints has mean 0 in each frame; read-out {args.read_out}")
+    worst = int(lifted.residual.argmax())
+    _say(f"residual of Eq. 1, unit of the input: median {float(lifted.residual.median()):.4g}, "
+         f"largest {float(lifted.residual[worst]):.4g} (frame {frames[worst]})")  # fmt: skip
+    if left_out:
+        _say(f"note: {left_out} frames left out: fewer than 3 visible keypoints, or all in one place")
+    if hidden:
+        _say(f"note: {hidden} missing keypoints have a predicted position (visible is 0 or false there)")
+        if loaded.config.missing == 0 and not loaded.config.self_occlusion:
+            _say("note: no keypoint was hidden in this run's training (missing=0): trust predicted positions little")
+    return DONE
+
+
+def _check_target(source: Path, target: Path, force: bool) -> None:
+    if target.is_dir():
+        raise ValueError(f"{target} is a folder, expected a file to write")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise ValueError(f"{target}: OUT is the same file as IN")
+    if target.exists() and not force:
+        raise ValueError(f"{target} exists; --force replaces it")
+
+
+def _train_arguments(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("categories", nargs="*", metavar="CATEGORY", help="what to train on, together in one network")
+    for name, (kind, _, text) in OPTIONS.items():
+        add(f"--{name}", type=kind, help=text)
+    add("--config", metavar="FILE", help="JSON file of settings, such as a run's config.json; options override it")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, such as objective.low_rank=0.01")
+    add("--print-config", action="store_true", help="print every setting as JSON, and stop")
+    add("--runs", metavar="DIR", help="folder of runs (LFM_RUNS, or runs/ of the repository)")
+    add("--device", default="cpu", choices=("cpu", "cuda"), help="where to train (cpu)")
+
+
+def _train(args: Namespace) -> int:
+    config = _run_config(args)
+    if args.print_config:
+        print(json.dumps(config.as_dict(), indent=1))
+        return DONE
+    from lfmlib import training
+    from lfmlib.store import RunStore
+
+    store, progress = RunStore(args.runs), _Progress(config.steps, sys.stderr)
+    _say(f"training {', '.join(config.categories)} on {args.device}: {config.steps} steps, runs in {store.root}")
+    try:
+        record = training.train(config, store, args.device, progress)
+    except KeyboardInterrupt:
+        progress.close()
+        _say(f"stopped; nothing is lost but the last {training.CHECKPOINT_SECONDS:.0f} seconds. To go on:")
+        _say(f"  {shlex.join(['lfm', *args.words])}")
+        return STOPPED
+    progress.close()
+    if progress.last is None:
+        _say("this run was finished before; these are its errors")
+    return _show(config, record, store)
+
+
+def _run_config(args: Namespace) -> "RunConfig":
+    """The run that the arguments ask for: the defaults, then --config, then the options, then --set."""
+    from lfmlib import data, files, rigs
+    from lfmlib.training import RunConfig
+
+    settings = RunConfig(categories=("?",)).as_dict()
+    if args.config:
+        for key, value in _dotted(files.read_json(args.config), args.config).items():
+            _put(settings, key, value, args.config)
+    for name, (_, key, _) in OPTIONS.items():
+        if getattr(args, name) is not None:
+            _put(settings, key, getattr(args, name), f"--{name}")
+    for text in args.set:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set {text}: expected key=value")
+        try:
+            _put(settings, key, json.loads(value), "--set")
+        except json.JSONDecodeError:  # a word
+            _put(settings, key, value, "--set")
+    settings["categories"] = args.categories or settings["categories"]
+    if settings["categories"] == ["?"]:
+        raise ValueError(f"no CATEGORY to train on; without data there are {', '.join(data.synthetic.categories())}")
+    for name in settings["categories"]:
+        if not name.endswith(".npz") and name not in data.real.available():
+            rigs.get(name)  # unknown: says what comes near
+    return RunConfig.from_dict(settings)
+
+
+def _dotted(content: Any, where: str, prefix: str = "") -> dict[str, Any]:
+    """{"model": {"width": 8}} -> {"model.width": 8}."""
+    if not isinstance(content, dict):
+        raise ValueError(f"{where}: {prefix or 'the file'} is {type(content).__name__}, expected an object of settings")
+    flat = {}
+    for key, value in content.items():
+        nested = isinstance(value, dict) or f"{prefix}{key}" in ("model", "objective", "cameras")
+        flat |= _dotted(value, where, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
+
+
+def _put(settings: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Sets one value, if there is such a setting and the value is of its kind."""
+    known = _dotted(settings, "settings")
+    if key not in known:
+        near = difflib.get_close_matches(key, known, n=3, cutoff=0.5) or list(known)
+        raise ValueError(f"{where}: no setting {key!r}; did you mean {', '.join(near)}?")
+    old = known[key]
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", list: "a list"}
+    fits = type(value) is type(old) or (isinstance(old, float) and type(value) is int)
+    if isinstance(old, list) and fits:
+        fits = all(isinstance(item, int | float if key == "betas" else str) for item in value)
+        fits = fits and (key != "betas" or len(value) == 2)
+    if not fits:
+        raise ValueError(f"{where}: {key} is {value!r}, expected {kinds[type(old)]}, such as {json.dumps(old)}")
+    *path, last = key.split(".")
+    for part in path:
+        settings = settings[part]
+    settings[last] = float(value) if isinstance(old, float) else value  # 1 and 1.0 are one setting, with one run id
+
+
+class _Progress:
+    """Points of the curve as they come: one line that is written over on a terminal, a line each elsewhere."""
+
+    def __init__(self, steps: int, stream: TextIO) -> None:
+        self.steps, self.stream, self.live = steps, stream, stream.isatty()
+        self.started, self.last = time.monotonic(), None
+
+    def __call__(self, point: dict[str, Any]) -> None:
+        now, step = time.monotonic(), point["step"]
+        parts = [f"step {step}/{self.steps}", "diverged" if point["loss"] is None else f"loss {point['loss']:.4g}"]
+        if "test" in point:
+            fit, snap = (point["test"][kind][-1]["flip"] for kind in ("fit", "snap"))
+            parts.append(f"Eq. 1 {point['test']['eq1']:.3g}, error {fit:.1f} % (fit), {snap:.1f} % (snap)")
+        parts.append(f"{now - self.started:.0f} s")
+        if self.last and step < self.steps:
+            rate = (now - self.last[0]) / max(1, step - self.last[1])
+            parts[-1] += f", {rate * (self.steps - step):.0f} s to go"
+        self.last = (now, step)
+        text = "lfm: " + " | ".join(parts)
+        self.stream.write(f"\r{text}\x1b[K" if self.live else f"{text}\n")
+        self.stream.flush()
+
+    def close(self) -> None:
+        if self.live and self.last:
+            self.stream.write("\n")
+
+
+def _show(config: "RunConfig", record: dict[str, Any], store: "RunStore") -> int:
+    folder = store.folder(record["id"])
+    print(f"run {folder}")
+    if record["status"] != "done":
+        _say("error: the run diverged, its loss is not finite; try a smaller --lr")
+        return FAILED
+    methods = {f"this run, {kind}": record["final"]["test"][kind] for kind in ("fit", "snap")} | _floors(config)
+    print(f"\nPA-MPJPE, {config.test_views} test views per category, % of the RMS radius; mm by the per-category flip")
+    print(f"{'':<24}{'':<26}{'O(3)':>7}{'SO(3)':>7}{'flip':>7}{'mm':>8}")
+    for place, first in enumerate(record["final"]["test"]["fit"]):
+        for method, records in methods.items():
+            row = records[place]
+            mm = "" if row["mm"] is None else f"{row['mm']:.1f}"
+            numbers = f"{row['o3']:>7.1f}{row['so3']:>7.1f}{row['flip']:>7.1f}{mm:>8}"
+            print(f"{first['category'][:23]:<24}{method:<26}{numbers}")
+    inside_out = [row["category"] for row in record["final"]["test"]["snap"] if row["mirrored"]]
+    print(f"\nto use it: lfm lift IN OUT --model {shlex.quote(str(folder))}")
+    if inside_out:
+        print(f"seen against the 3D truth of the test, add --mirror for {', '.join(inside_out)} (2D alone cannot tell)")
+    return DONE
+
+
+def _floors(config: "RunConfig") -> dict[str, list[dict[str, Any]]]:
+    """What a run has to beat, on the views that it is measured on."""
+    import torch
+
+    from lfmlib import metrics
+    from lfmlib.baselines import floors
+    from lfmlib.data.batches import evaluation_views
+    from lfmlib.training import TEST_SEED, RunData
+
+    sets = RunData.of(config)
+    views = evaluation_views(
+        sets.test, config.cameras, config.test_views, TEST_SEED, config.missing, config.self_occlusion
+    )
+    n = views.X.shape[1]
+    means = [floors.mean_shape(s.points, s.known) for s in sets.train]
+    means = torch.stack([torch.nn.functional.pad(m, (0, 0, 0, n - len(m))) for m in means])  # [C, N, 3]
+    common = {
+        "radius": [s.radius for s in sets.test], "mm": [s.rig.mm for s in sets.test],
+        "names": [s.rig.name for s in sets.test],
+    }  # fmt: skip
+    shapes = {"floor: flat": floors.flat(views.X), "floor: mean shape (3D)": means[views.category]}
+    return {name: metrics.evaluate(P, views.Y, views.known, views.category, **common) for name, P in shapes.items()}
+
+
+def _doctor(args: Namespace) -> int:
+    from lfmlib import doctor
+
+    results = []
+    for result in doctor.examine(args.runs):
+        results.append(result)
+        print(f"{result.status:<5} {result.text}", flush=True)
+        if result.advice:
+            print(f"      -> {result.advice}", flush=True)
+    counts = {status: sum(r.status == status for r in results) for status in doctor.STATUSES}
+    print(", ".join(f"{count} {status}" for status, count in counts.items()))
+    return FAILED if counts["fail"] else DONE
+
+
+def _doctor_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--runs", metavar="DIR", help="folder of runs (LFM_RUNS, or runs/ of the repository)")
+
+
+COMMANDS = {
+    "lift": Command("lift 2D keypoints of a file to 3D", "See docs/lift_your_keypoints.md.", _lift_arguments, _lift),
+    "train": Command("train a lifter from 2D views", TRAIN_NOTE, _train_arguments, _train),
+    "doctor": Command("check this installation", "Exit code 1 if something fails.", _doctor_arguments, _doctor),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,475 @@
+"""What 2D keypoints and Eq. 1 determine and what they leave open: Prop. 1, the family of shapes with zero loss, floors,
+the mirror ambiguity, the inner fit, and how well an index encoding tells tokens apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lfmlib import data, encodings, experiments, geometry, metrics, plots, rigs, training, verdicts
+from lfmlib.baselines import floors
+from lfmlib.data import real, synthetic
+from lfmlib.data.batches import CameraConfig, EvaluationViews, evaluation_views, normalise
+from lfmlib.data.shapes import ShapeSet
+from lfmlib.model import Lifter, LifterConfig
+from lfmlib.rigs import Rig
+from lfmlib.store import RunStore, read_tensors
+from lfmlib.training import RunConfig
+from lfmlib.verdicts import Verdict
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+    import pandas
+
+TRAINED = ("synthetic_body17", "human17_cmu")  # what the runs and Prop. 1 are measured on, where it is there
+ARMS = {"every": "Eq. 1, injection every", "none": "Eq. 1, no index encoding"}
+AMPLITUDES = (0.0, 0.01, 0.1, 1.0, 10.0, 100.0)  # of random depths, in RMS radii of the picture
+FACTORS = tuple(0.25 * k for k in range(-8, 13))  # of the true depth
+NOISE = 0.1  # RMS radii: how far "truth + noise" is off
+MIRRORED, HALF = "mirrored truth", "half mirrored truth"
+POLICIES = {"o3": "O(3)", "so3": "SO(3)", "flip": "per-category flip"}
+KINDS = ("vit", "rff", "rff_sqrt2", "rff_mc", "laplacian", "learned", "orthonormal")
+SIGMAS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 2.5, 3.5, 5.0, 7.0, 10.0)
+PRINTED_SIGMA = 2.5
+
+
+@dataclass(frozen=True)
+class Category:
+    """A category as this study looks at it: its test shapes, its mean training shape, and test views, one set a seed."""
+
+    test: ShapeSet
+    mean: Float[Tensor, "N 3"]
+    views: tuple[EvaluationViews, ...]
+
+    @property
+    def name(self) -> str:
+        return self.test.rig.name
+
+    def score(self, P: Float[Tensor, "B N 3"], seed: int, method: str) -> dict[str, Any]:
+        """The row of a results table for predictions of the views of a seed."""
+        views, rig = self.views[seed], self.test.rig
+        record = metrics.evaluate(
+            P, views.Y, views.known, radius=[self.test.radius], mm=[rig.mm], names=[rig.name]
+        )[0]  # fmt: skip
+        row = {"data": self.test.tag, "category": self.name, "method": method, "seed": seed}
+        return row | {name: record[name] for name in experiments.ERRORS}
+
+
+def load(frames: int, views: int, seeds: int) -> list[Category]:
+    """Every synthetic category, and every real one where LFM_DATA names a folder with them.
+
+    Args:
+        frames: shapes to generate per synthetic category, and the most that a mean shape is taken over.
+        views: test pictures per category and seed, from the default cameras; the ones that the runs are tested on.
+        seeds: 0 .. seeds - 1.
+    """
+    result = []
+    for name in (*synthetic.categories(), *(name for name in real.available() if name in rigs.names())):
+        shapes = data.load(name, count=frames if name in synthetic.categories() else None)
+        train, test = shapes.train.thinned(frames), shapes.test
+        pictures = (evaluation_views([test], CameraConfig(), views, training.TEST_SEED + s) for s in range(seeds))
+        result.append(Category(test, floors.mean_shape(train.points, train.known), tuple(pictures)))
+    return result
+
+
+def inventory(categories: Sequence[Category]) -> str:
+    """One line on which data is there, and how to get the rest."""
+    tags = [category.test.tag for category in categories]
+    if "real" in tags:
+        return f"{tags.count('synthetic')} synthetic and {tags.count('real')} real categories"
+    return f"{len(tags)} synthetic categories; for the real ones set LFM_DATA to the folder with their .npz files"
+
+
+def eq1(
+    X: Float[Tensor, "B N 2"], Y: Float[Tensor, "B N 3"], visible: Bool[Tensor, "B N"] | None, camera: str = "exact"
+) -> Float[Tensor, " B"]:
+    """Eq. 1 per sample as a share of the picture's variance: mean squared residual per visible keypoint, float64."""
+    residual = geometry.reprojection(X.double(), Y.double(), visible, camera)
+    return residual / (X.shape[1] if visible is None else visible.sum(1))
+
+
+# Prop. 1
+
+
+def equivariance(categories: Sequence[Category], permutations: int, samples: int = 16) -> "pandas.DataFrame":
+    """How far untrained networks are from f(PX) = P f(X): largest deviation over random permutations, in float64.
+
+    Returns:
+        Columns data, category, seed, arm, deviation (largest coordinate difference over the RMS coordinate).
+    Source: Sec. 3.2. "encoding permuted too" hands row P(i) of Phi to keypoint i: equivariant in the pair (X, Phi).
+    """
+    import pandas
+
+    rows = []
+    for category in _trained(categories):
+        for seed, views in enumerate(category.views):
+            X, generator = views.X[:samples].double(), torch.Generator().manual_seed(seed)
+            for injection in ("none", "input", "every"):
+                model = Lifter(LifterConfig(injection=injection), [category.test.rig], seed).double()
+                worst = dict.fromkeys(("as is", "encoding permuted too"), 0.0)
+                with torch.no_grad():
+                    Y = model(X)
+                    for _ in range(permutations):
+                        order = _permutation(X.shape[1], generator)
+                        codes = {"as is": None, "encoding permuted too": model.codes[:, order]}
+                        for how, code in codes.items():
+                            off = (model(X[:, order], codes=code) - Y[:, order]).abs().max() / Y.square().mean().sqrt()
+                            worst[how] = max(worst[how], float(off))
+                rows += [
+                    {"data": category.test.tag, "category": category.name, "seed": seed,
+                     "arm": injection + (f", {how}" if how != "as is" else ""), "deviation": off}
+                    for how, off in worst.items() if injection != "none" or how == "as is"
+                ]  # fmt: skip
+    return pandas.DataFrame(rows)
+
+
+def permuted_losses(
+    categories: Sequence[Category], records: Sequence[Mapping[str, Any]], permutations: int, store: RunStore | None = None
+) -> "pandas.DataFrame":
+    """Eq. 1 of permutation-equivariant answers: as they are, with the outputs permuted alone, and with both permuted.
+
+    The flat answer (x, y, 0) is equivariant and an exact minimiser of Eq. 1; the runs without encoding are equivariant
+    and trained towards one. Whatever network would produce the permuted outputs, its loss is the one measured here.
+
+    Returns:
+        Columns data, category, seed, answer, as_is, outputs_permuted, both_permuted: shares of the picture's variance,
+        means over samples and permutations; change_both: largest change of a sample's loss when both are permuted.
+    """
+    import pandas
+
+    rows = []
+    for category in _trained(categories):
+        for seed, views in enumerate(category.views):
+            generator, X = torch.Generator().manual_seed(seed), views.X.double()
+            blank = Lifter(LifterConfig(injection="none"), [category.test.rig], seed)
+            answers = {"flat answer": floors.flat(X), "untrained network": _lift(blank, views.X).double()}
+            for record in records:
+                config = RunConfig.from_dict(record["config"])
+                if (config.categories, config.seed, config.model.injection) == ((category.name,), seed, "none"):
+                    answers["trained network"] = _lift(trained(record, store), views.X).double()
+            orders = [_permutation(X.shape[1], generator) for _ in range(permutations)]
+            for answer, Y in answers.items():
+                loss = eq1(X, Y, None)
+                both = torch.stack([eq1(X[:, order], Y[:, order], None) for order in orders])
+                alone = torch.stack([eq1(X, Y[:, order], None) for order in orders])
+                rows.append({
+                    "data": category.test.tag, "category": category.name, "seed": seed, "answer": answer,
+                    "as_is": float(loss.mean()), "outputs_permuted": float(alone.mean()),
+                    "both_permuted": float(both.mean()), "change_both": float((both - loss).abs().max()),
+                })  # fmt: skip
+    return pandas.DataFrame(rows)
+
+
+def judge(deviations: "pandas.DataFrame", losses: "pandas.DataFrame", tolerance: float = 1e-6) -> list[Verdict]:
+    """Verdict on Prop. 1 per data set: does a permuted solution have the same loss, as its conclusion says?
+
+    Args:
+        deviations, losses: from `equivariance` and `permuted_losses`.
+        tolerance: what counts as no deviation, and as no change of a loss that is a share of the picture's variance.
+    """
+    result = []
+    for name, mine in losses.groupby("category", sort=False):
+        own = deviations[(deviations["category"] == name) & (deviations["arm"] == "none")]
+        off, flat = float(own["deviation"].max()), mine[mine["answer"] == "flat answer"]
+        change = float((mine["outputs_permuted"] - mine["as_is"]).abs().max())
+        evidence = (
+            f"f(PX)=Pf(X) to {off:.0e}; Eq. 1 of the flat minimiser {flat['as_is'].max():.0e}, of its permuted outputs "
+            f"{flat['outputs_permuted'].mean():.2f} of the 2D variance; with X permuted too it changes by "
+            f"{mine['change_both'].max():.0e}"
+        )
+        result.append(verdicts.statement(
+            "PROP1", off < tolerance and change < tolerance, evidence=evidence, data=mine["data"].iloc[0],
+            category=name, note="equivariance holds; the loss is invariant only where input and output move together",
+        ))  # fmt: skip
+    return result
+
+
+# The family of zero loss, by construction and by training
+
+
+def zero_loss_family(categories: Sequence[Category]) -> "pandas.DataFrame":
+    """Eq. 1 and errors of Y = (x, y, z) with random z of several amplitudes, and with the true depth times a factor.
+
+    Returns:
+        Columns data, category, seed, family ("random depth", "true depth times", "mean shape" for scale), amplitude,
+        exact, algebraic (square root of Eq. 1 over the picture's RMS radius, worst sample), o3, so3 (% of RMS radius).
+    """
+    import pandas
+
+    rows = []
+    for category in categories:
+        for seed, views in enumerate(category.views):
+            X, visible = views.X.double(), views.visible
+            _, _, size = normalise(views.Y[..., :2].double(), visible)
+            noise = torch.randn(X.shape[:2], generator=torch.Generator().manual_seed(seed), dtype=X.dtype)
+            depth = geometry.centred(views.Y[..., 2:].double(), visible)[..., 0] / size[:, None]
+            answers = [("random depth", a, _with_depth(X, a * noise)) for a in AMPLITUDES]
+            answers += [("true depth times", c, _with_depth(X, c * depth)) for c in FACTORS]
+            answers.append(("mean shape", 1.0, floors.constant(category.mean.double(), len(X))))
+            for family, amplitude, Y in answers:
+                score = category.score(Y, seed, family) if category.name in TRAINED else {}
+                worst = {k: float(eq1(X, Y, visible, k).max().clamp_min(0).sqrt()) for k in ("exact", "algebraic")}
+                rows.append({
+                    "data": category.test.tag, "category": category.name, "seed": seed, "family": family,
+                    "amplitude": amplitude, **worst, "error_o3": score.get("o3"), "error_so3": score.get("so3"),
+                })  # fmt: skip
+    return pandas.DataFrame(rows)
+
+
+def runs(categories: Sequence[Category], steps: int, frames: int) -> list[RunConfig]:
+    """Eq. 1 as the paper trains it, with its encoding in every layer at weight 1 and without any, per data set and seed.
+
+    Width and depth are small; optimiser, rate, weight decay and batch are the paper's; no schedule and no early stop.
+    """
+    return [
+        RunConfig(
+            (category.name,), model=LifterConfig(width=64, depth=4, heads=4, injection=injection, alpha=1.0), count=frames,
+            steps=steps, lr=1e-4, schedule="constant", seed=seed, evaluations=12, test_views=len(category.views[0].X),
+        )
+        for category in _trained(categories)
+        for injection in ARMS
+        for seed in range(len(category.views))
+    ]  # fmt: skip
+
+
+def trained(record: Mapping[str, Any], store: RunStore | None = None) -> Lifter:
+    """The network that a finished run left behind."""
+    config, store = RunConfig.from_dict(record["config"]), store or RunStore()
+    model = Lifter(config.model, [rigs.get(name) for name in config.categories], config.seed)
+    model.load_state_dict(read_tensors(store.folder(record["id"]) / "model.safetensors")[0])
+    return model
+
+
+def run_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Results rows of the runs: last step, the read-out that the paper describes."""
+    rows = [row for r in records for row in experiments.rows(r, method=ARMS[r["config"]["model"]["injection"]])]
+    return [row for row in rows if (row["read_out"], row["stop"]) == ("fit", "last")]
+
+
+def run_curves(records: Sequence[Mapping[str, Any]], store: RunStore | None = None) -> "pandas.DataFrame":
+    """Loss and test errors over the steps of every run, for the read-out that the paper describes."""
+    import pandas
+
+    rows = [
+        row for r in records
+        for row in experiments.curve_rows(
+            store or RunStore(), r, category=r["config"]["categories"][0], method=ARMS[r["config"]["model"]["injection"]]
+        )
+    ]  # fmt: skip
+    frame = pandas.DataFrame(rows)
+    return frame[frame["read_out"] == "fit"]
+
+
+def depths(
+    categories: Sequence[Category], records: Sequence[Mapping[str, Any]], store: RunStore | None = None
+) -> "pandas.DataFrame":
+    """What depth the trained networks answer with, beside the truth.
+
+    Returns:
+        Columns category, method, seed; depth_sd, true_depth_sd (RMS radii of the picture); correlation (|Pearson| of
+        predicted and true depth in the camera frame, mean over views), by_chance (the same with the truth of another
+        view); thickness (smallest over largest singular value of the centred answer), true_thickness.
+    """
+    import pandas
+
+    rows, known = [], {category.name: category for category in categories}
+    for record in records:
+        config = RunConfig.from_dict(record["config"])
+        views = known[config.categories[0]].views[config.seed]
+        Y = _lift(trained(record, store), views.X)
+        z = geometry.to_camera_frame(Y, geometry.solve_camera(views.X, Y))[..., 2]
+        _, _, size = normalise(views.Y[..., :2])
+        truth = views.Y[..., 2] / size[:, None]
+        rows.append({
+            "category": config.categories[0], "method": ARMS[config.model.injection], "seed": config.seed,
+            "depth_sd": float(z.std(1).mean()), "true_depth_sd": float(truth.std(1).mean()),
+            "correlation": _correlation(z, truth), "by_chance": _correlation(z, truth.roll(1, 0)),
+            "thickness": _thickness(Y), "true_thickness": _thickness(views.Y),
+        })  # fmt: skip
+    return pandas.DataFrame(rows)
+
+
+# Answers that need no learning: floors, and the truth in a mirror
+
+
+def answers(categories: Sequence[Category]) -> list[dict[str, Any]]:
+    """Results rows of the flat answer, the mean shape, the mirrored truth, and the truth with every second one mirrored."""
+    rows = []
+    for category in categories:
+        for seed, views in enumerate(category.views):
+            mirrored = metrics.mirrored(views.Y)
+            odd = (torch.arange(len(views.Y)) % 2 == 1)[:, None, None]
+            methods = {
+                "flat": floors.flat(views.X), "mean": floors.constant(category.mean, len(views.X)),
+                MIRRORED: mirrored, HALF: torch.where(odd, mirrored, views.Y),
+            }  # fmt: skip
+            rows += [category.score(P, seed, method) for method, P in methods.items()]
+    return rows
+
+
+def mirror_pictures(categories: Sequence[Category]) -> "pandas.DataFrame":
+    """Largest difference between the picture of a shape and that of its mirror image, float64, in shape RMS radii.
+
+        P R y  against  P R' M y,   M = diag(-1, 1, 1),  R' = diag(1, 1, -1) R M  in SO(3)
+
+    Returns:
+        Columns data, category, seed, other_side (R', the camera on the other side), same_side (R itself: the control).
+    """
+    import pandas
+
+    mirror, behind = (torch.diag(torch.tensor(d, dtype=torch.float64)) for d in ([-1, 1, 1], [1, 1, -1]))
+    rows = []
+    for category in categories:
+        for seed, views in enumerate(category.views):
+            Y = geometry.centred(views.Y.double(), views.known) / category.test.radius
+            R = geometry.random_rotations(len(Y), torch.Generator().manual_seed(seed), torch.float64)
+            one, none = Y.new_ones(len(Y)), Y.new_zeros(len(Y), 2)
+            seen = geometry.project(Y, geometry.Camera(one, R, none))
+            cameras = {"other_side": behind @ R @ mirror, "same_side": R}
+            other = {k: geometry.project(Y @ mirror, geometry.Camera(one, turned, none)) for k, turned in cameras.items()}
+            row = {"data": category.test.tag, "category": category.name, "seed": seed}
+            rows.append(row | {k: float((seen - picture).abs().max()) for k, picture in other.items()})
+    return pandas.DataFrame(rows)
+
+
+# The inner fit
+
+
+def residual_ratios(categories: Sequence[Category]) -> "pandas.DataFrame":
+    """Residual of the algebraic camera over that of the exact one, for shapes that do not fit perfectly.
+
+    Returns:
+        Columns data, category, shape ("mean shape", "truth + noise"), samples, ratio_of_sums, q05, q50, q95, worst
+        (of the samples' ratios), smallest. A sample whose exact residual is below 1e-12 of the picture is left out: a
+        category of one shape has none for its mean shape.
+    """
+    import pandas
+
+    rows = []
+    for category in categories:
+        sums: dict[str, list[tuple[Tensor, Tensor]]] = {"mean shape": [], f"truth + {100 * NOISE:.0f} % noise": []}
+        for seed, views in enumerate(category.views):
+            generator = torch.Generator().manual_seed(seed)
+            noise = torch.randn(views.Y.shape, generator=generator, dtype=torch.float64) / 3**0.5
+            noisy = views.Y.double() + NOISE * category.test.radius * noise
+            constant = floors.constant(category.mean.double(), len(views.X))
+            for pairs, Y in zip(sums.values(), (constant, noisy), strict=True):
+                pairs.append(tuple(eq1(views.X, Y, views.visible, camera) for camera in ("exact", "algebraic")))
+        for shape, pairs in sums.items():
+            exact, algebraic = (torch.cat(part) for part in zip(*pairs, strict=True))
+            keep = exact > 1e-12
+            if not bool(keep.any()):
+                continue
+            ratio = algebraic[keep] / exact[keep]
+            quantiles = torch.quantile(ratio, torch.tensor([0.05, 0.5, 0.95], dtype=ratio.dtype)).tolist()
+            rows.append({
+                "data": category.test.tag, "category": category.name, "shape": shape, "samples": int(keep.sum()),
+                "ratio_of_sums": float(algebraic[keep].sum() / exact[keep].sum()),
+                **dict(zip(("q05", "q50", "q95"), quantiles, strict=True)),
+                "worst": float(ratio.max()), "smallest": float(ratio.min()),
+            })  # fmt: skip
+    return pandas.DataFrame(rows)
+
+
+# Index encodings
+
+
+def conditioning(
+    seeds: int, sizes: Sequence[int] = tuple(range(8, 69, 4)), widths: Sequence[int] = (64, 256), tokens: int = 17
+) -> "pandas.DataFrame":
+    """Neighbour similarity and condition number of every index encoding, over N at the printed sigma and over sigma.
+
+    Args:
+        seeds: draws of the random encodings.
+        sizes: numbers of tokens N, on a chain of that many keypoints. tokens: N of the sweep over sigma.
+        widths: D.
+    Returns:
+        Columns sweep ("tokens", "sigma"), encoding, N, D, sigma, seed, neighbour_similarity, condition_number.
+    """
+    import pandas
+
+    cells = [("tokens", kind, n, PRINTED_SIGMA) for kind in KINDS for n in dict.fromkeys((*sizes, tokens))]
+    cells += [("sigma", kind, tokens, sigma) for kind in ("rff", "rff_sqrt2", "rff_mc") for sigma in SIGMAS]
+    rows = []
+    for sweep, kind, n, sigma in cells:
+        for width in widths:
+            for seed in range(seeds if kind in encodings.RANDOM else 1):
+                phi = encodings.encode(
+                    kind, chain(n), width, sigma=sigma, generator=torch.Generator().manual_seed(seed),
+                    dtype=torch.float64,
+                )  # fmt: skip
+                rows.append({
+                    "sweep": sweep, "encoding": kind, "N": n, "D": width, "sigma": sigma, "seed": seed,
+                    "neighbour_similarity": encodings.neighbour_similarity(phi),
+                    "condition_number": encodings.condition_number(phi),
+                })  # fmt: skip
+    return pandas.DataFrame(rows)
+
+
+def chain(n: int) -> Rig:
+    """A rig of n keypoints, each joined to the next: the graph for which index neighbours are graph neighbours."""
+    return Rig(f"chain{n}", tuple(map(str, range(n))), tuple((i, i + 1) for i in range(n - 1)))
+
+
+def conditioning_table(frame: "pandas.DataFrame", tokens: int = 17) -> "pandas.DataFrame":
+    """Median over the draws at N = `tokens` and the printed sigma: one row per encoding, one column per width."""
+    mine = frame[(frame["sweep"] == "tokens") & (frame["N"] == tokens)]
+    return mine.groupby(["encoding", "D"], sort=False)[["neighbour_similarity", "condition_number"]].median().unstack()
+
+
+def headline(
+    table: "pandas.DataFrame", family: "pandas.DataFrame", ratios: "pandas.DataFrame", deep: "pandas.DataFrame"
+) -> dict[str, float]:
+    """The numbers that a reader looks for first, per trained data set where they depend on one."""
+    result = {"largest Eq. 1 of (x, y, random depth), RMS": float(_of(family, "random depth")["exact"].max())}
+    for name in dict.fromkeys(deep["category"]):
+        mine = table[table["category"] == name].groupby("method")[["o3", "flip", "so3"]].mean()
+        result[f"{name}: flat floor, O(3) %"] = float(mine["o3"]["flat"])
+        result[f"{name}: mean shape, O(3) %"] = float(mine["o3"]["mean"])
+        result[f"{name}: paper-literal run, O(3) %"] = float(mine["o3"][ARMS["every"]])
+        result[f"{name}: mirrored truth, SO(3) %"] = float(mine["so3"][MIRRORED])
+        fit = ratios[(ratios["category"] == name) & (ratios["shape"] == "mean shape")]
+        result[f"{name}: algebraic over exact residual, mean shape"] = float(fit["ratio_of_sums"].iloc[0])
+    return result
+
+
+# Helpers
+
+
+def _trained(categories: Sequence[Category]) -> list[Category]:
+    return [category for category in categories if category.name in TRAINED]
+
+
+def _permutation(n: int, generator: torch.Generator) -> Tensor:
+    """A random order that is not the identity."""
+    while bool(((order := torch.randperm(n, generator=generator)) == torch.arange(n)).all()):
+        pass
+    return order
+
+
+def _with_depth(X: Tensor, z: Tensor) -> Tensor:
+    return torch.cat((X, z[..., None]), -1)
+
+
+@torch.no_grad()
+def _lift(model: Lifter, X: Tensor) -> Tensor:
+    return model(X)
+
+
+def _correlation(a: Tensor, b: Tensor) -> float:
+    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    return float(((a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp_min(1e-12)).abs().mean())
+
+
+def _thickness(Y: Tensor) -> float:
+    values = torch.linalg.svdvals(geometry.centred(Y))
+    return float((values[:, 2] / values[:, 0]).mean())
+
+
+def _of(family: "pandas.DataFrame", name: str) -> "pandas.DataFrame":
+    return family[family["family"] == name]
