@@ -31,8 +31,8 @@ OPTIONS = {  # options of `lfm train` that stand for a field of the configuratio
     "width": (int, "model.width", "D (64)"),
     "depth": (int, "model.depth", "layers (4)"),
     "heads": (int, "model.heads", "attention heads (4)"),
-    "injection": (str, "model.injection", "where the encoding enters: none, input, first_last, every_2nd, every (every)"),
-    "encoding": (str, "model.encoding", "vit, rff, rff_sqrt2, rff_mc, laplacian, learned, orthonormal, none (rff)"),
+    "injection": (str, "model.injection", "where Phi enters: none, input, first_last, every_2nd, every (every)"),
+    "encoding": (str, "model.encoding", "vit, rff (default), rff_sqrt2, rff_mc, laplacian, learned, orthonormal, none"),
     "alpha": (float, "model.alpha", "encoding weight (1)"),
 }  # fmt: skip
 TRAIN_NOTE = """\
@@ -54,7 +54,7 @@ class Command(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit code: 0 done, 1 it ran and failed, 2 it cannot be done as asked, 130 Ctrl-C."""
+    """Runs one command; returns 0: done, 1: it ran and failed, 2: it cannot be done as asked, or 130: Ctrl-C."""
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
         args = _parser().parse_args(argv, Namespace(words=argv))
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.debug:
             traceback.print_exc()
         message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
-        _say(f"error: {' '.join(message.splitlines())}")
+        _say(f"error: {''.join(c if c.isprintable() else ' ' for c in message)}")  # a file's bytes may be in it
         return WRONG
     except ModuleNotFoundError as error:
         if args.debug:
@@ -208,6 +208,7 @@ def _train(args: Namespace) -> int:
 def _run_config(args: Namespace) -> "RunConfig":
     """The run that the arguments ask for: the defaults, then --config, then the options, then --set."""
     from lfmlib import data, files, rigs
+    from lfmlib.lifting import run_config
     from lfmlib.training import RunConfig
 
     settings = RunConfig(categories=("?",)).as_dict()
@@ -231,7 +232,7 @@ def _run_config(args: Namespace) -> "RunConfig":
     for name in settings["categories"]:
         if not name.endswith(".npz") and name not in data.real.available():
             rigs.get(name)  # unknown: says what comes near
-    return RunConfig.from_dict(settings)
+    return run_config(settings)
 
 
 def _dotted(content: Any, where: str, prefix: str = "") -> dict[str, Any]:
@@ -298,44 +299,28 @@ def _show(config: "RunConfig", record: dict[str, Any], store: "RunStore") -> int
     if record["status"] != "done":
         _say("error: the run diverged, its loss is not finite; try a smaller --lr")
         return FAILED
-    methods = {f"this run, {kind}": record["final"]["test"][kind] for kind in ("fit", "snap")} | _floors(config)
+    from lfmlib import experiments
+
+    final, floors = record["final"]["test"], experiments.floor_rows(config, [config.seed])
+    methods = {f"this run, {kind}": final[kind] for kind in ("fit", "snap")}
+    for method, name in (("flat", "floor: flat"), ("mean", "floor: mean shape (3D)")):
+        methods[name] = [row for row in floors if row["method"] == method]
     print(f"\nPA-MPJPE, {config.test_views} test views per category, % of the RMS radius; mm by the per-category flip")
-    print(f"{'':<24}{'':<26}{'O(3)':>7}{'SO(3)':>7}{'flip':>7}{'mm':>8}")
-    for place, first in enumerate(record["final"]["test"]["fit"]):
-        for method, records in methods.items():
-            row = records[place]
+    print(f"{'':<50}{'O(3)':>7}{'SO(3)':>7}{'flip':>7}{'mm':>8}")
+    for place, category in enumerate(row["category"] for row in final["fit"]):
+        for method, rows in methods.items():
+            row = rows[place]
             mm = "" if row["mm"] is None else f"{row['mm']:.1f}"
             numbers = f"{row['o3']:>7.1f}{row['so3']:>7.1f}{row['flip']:>7.1f}{mm:>8}"
-            print(f"{first['category'][:23]:<24}{method:<26}{numbers}")
-    inside_out = [row["category"] for row in record["final"]["test"]["snap"] if row["mirrored"]]
+            print(f"{category[:23]:<24}{method:<26}{numbers}")
     print(f"\nto use it: lfm lift IN OUT --model {shlex.quote(str(folder))}")
+    for own, flat in zip(final["snap"], methods["floor: flat"], strict=True):
+        if not own["flip"] < flat["flip"]:
+            print(f"{own['category']}: no better than the flat shape: the depth of this run means nothing")
+    inside_out = [row["category"] for row in final["snap"] if row["mirrored"]]
     if inside_out:
         print(f"seen against the 3D truth of the test, add --mirror for {', '.join(inside_out)} (2D alone cannot tell)")
     return DONE
-
-
-def _floors(config: "RunConfig") -> dict[str, list[dict[str, Any]]]:
-    """What a run has to beat, on the views that it is measured on."""
-    import torch
-
-    from lfmlib import metrics
-    from lfmlib.baselines import floors
-    from lfmlib.data.batches import evaluation_views
-    from lfmlib.training import TEST_SEED, RunData
-
-    sets = RunData.of(config)
-    views = evaluation_views(
-        sets.test, config.cameras, config.test_views, TEST_SEED, config.missing, config.self_occlusion
-    )
-    n = views.X.shape[1]
-    means = [floors.mean_shape(s.points, s.known) for s in sets.train]
-    means = torch.stack([torch.nn.functional.pad(m, (0, 0, 0, n - len(m))) for m in means])  # [C, N, 3]
-    common = {
-        "radius": [s.radius for s in sets.test], "mm": [s.rig.mm for s in sets.test],
-        "names": [s.rig.name for s in sets.test],
-    }  # fmt: skip
-    shapes = {"floor: flat": floors.flat(views.X), "floor: mean shape (3D)": means[views.category]}
-    return {name: metrics.evaluate(P, views.Y, views.known, views.category, **common) for name, P in shapes.items()}
 
 
 def _doctor(args: Namespace) -> int:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_CELL_FILE = re.compile(r"[^\s\"'<>]*ipykernel_\d+[/\\]+\d+\.py")
+_CELL_FILE = re.compile(r"[^\s\"'<>]{0,300}ipykernel_\d+[/\\]+\d+\.py")
 _ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")
 _NOISE = ("papermill", "execution", "widgets", "language_info", "kernelspec")
 
@@ -53,7 +53,8 @@ def _drop(metadata: dict[str, Any]) -> None:
 
 def _without(value: Any, places: dict[str, str]) -> Any:
     if isinstance(value, dict):
-        return {key: _without(item, places) for key, item in value.items()}
+        # pictures hold no path, and one long line of base64 is slow to search
+        return {key: item if key.startswith("image/png") else _without(item, places) for key, item in value.items()}
     if isinstance(value, list):
         return [_without(item, places) for item in value]
     if not isinstance(value, str):

@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lfmlib.kernels.fit_torch import UPPER, solve_moments
+from lfmlib.kernels.fit_torch import THIN, UPPER, solve_moments
 
 MOMENT_CHUNK = 2_048  # samples whose moments are formed together: they fit the cache
+THIN_SINGLE = 1e-12  # the `thin` of float32, whose rounding makes a needle of every line
 SOLVE_CHUNK = 131_072  # samples solved together: bounds the memory of 10^6 samples
 
 
@@ -80,7 +81,7 @@ def solve_camera(
     for start in range(0, max(len(X), 1), SOLVE_CHUNK):
         part = slice(start, start + SOLVE_CHUNK)
         mean, C, H = _moments(X[part], Y[part], None if visible is None else visible[part])
-        s_part, R_part = solve_moments(C, H)
+        s_part, R_part = solve_moments(C, H, THIN if X.dtype == torch.float64 else THIN_SINGLE)
         s.append(s_part)
         R.append(R_part)
         t.append(mean[:, :2] - s_part[:, None] * (R_part[:, :2] @ mean[:, 2:, None]).squeeze(-1))
@@ -135,7 +136,7 @@ def fit_camera_algebraic(
     y, y_mean = _centred(Y, visible)
     tiny = torch.finfo(X.dtype).tiny ** 0.5
     m = torch.linalg.pinv(y) @ x  # the least-squares map, [B, 3, 2]
-    m = m / m.detach().abs().amax((1, 2), keepdim=True).clamp_min(tiny)  # a rotation has no unit, its squares no overflow
+    m = m / m.detach().abs().amax((1, 2), keepdim=True).clamp_min(tiny)  # no unit, no overflow in squares
     m1, m2 = m.unbind(-1)
     n = torch.linalg.cross(m1, m2)
     longer = torch.where(m1.norm(dim=-1, keepdim=True) > m2.norm(dim=-1, keepdim=True), m1, m2)
@@ -225,12 +226,18 @@ def centred(points: Float[Tensor, "B N K"], visible: Bool[Tensor, "B N"] | None 
 
 
 def _centred(points: Tensor, visible: Tensor | None) -> tuple[Tensor, Tensor]:
+    # counted from a keypoint: points that coincide become exactly 0, and far from the origin less is rounded away
     if visible is None:
+        origin = points[:, :1]
+        points = points - origin
         mean = points.mean(1)
-        return points - mean[:, None], mean
+        return points - mean[:, None], mean + origin[:, 0]
     points = torch.where(visible[..., None], points, 0)
+    first = visible.byte().argmax(1)[:, None, None].expand(-1, 1, points.shape[-1])
+    origin = points.gather(1, first)
+    points = torch.where(visible[..., None], points - origin, 0)
     mean = points.sum(1) / visible.sum(1).clamp_min(1)[:, None]
-    return torch.where(visible[..., None], points - mean[:, None], 0), mean
+    return torch.where(visible[..., None], points - mean[:, None], 0), mean + origin[:, 0]
 
 
 def random_rotations(

@@ -95,7 +95,7 @@ def load(path: str | os.PathLike, store: RunStore | None = None, device: str | t
         raise ValueError(f"{file}: {what}; expected the {WEIGHTS} of a finished run")
     _check_digest(file)
     try:
-        config, rigs = RunConfig.from_dict(json.loads(header["config"])), _rigs(json.loads(header["rigs"]))
+        config, rigs = run_config(json.loads(header["config"])), _rigs(json.loads(header["rigs"]))
         lifter = Lifter(config.model, rigs, config.seed)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{file}: written by another version of lfmlib, or altered ({error})") from error
@@ -281,6 +281,11 @@ def _check_digest(file: Path) -> None:
     expected = digests.get(WEIGHTS) if isinstance(digests, dict) else None
     if files.sha256_of(file) != expected:
         raise ValueError(f"{file}: damaged: its content does not match record.json beside it; train the run again")
+
+
+def run_config(content: dict[str, Any]) -> RunConfig:
+    """Inverse of writing a configuration as JSON, which has no tuples; raises ValueError where it does not fit."""
+    return RunConfig.from_dict({key: tuple(v) if isinstance(v, list) else v for key, v in content.items()})
 
 
 def _rigs(content: list[dict[str, Any]]) -> tuple[Rig, ...]:

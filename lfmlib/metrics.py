@@ -168,10 +168,13 @@ def per_category_flip(
     Returns:
         Flip. A difference below 1e-6 of the error (a planar shape is its own mirror image) is no mistake.
     """
-    plain = pa_mpjpe(P, Y, known, mirror="so3")
-    other = pa_mpjpe(mirrored(P), Y, known, mirror="so3")
+    return _flip(pa_mpjpe(P, Y, known, mirror="so3"), pa_mpjpe(mirrored(P), Y, known, mirror="so3"), category)
+
+
+def _flip(plain: Tensor, other: Tensor, category: Tensor) -> Flip:
+    """The choice, given the errors of the predictions and of their mirror images; [B] each."""
     count = int(category.max()) + 1 if len(category) else 0
-    gain = torch.zeros(count, dtype=torch.float64, device=P.device)
+    gain = torch.zeros(count, dtype=torch.float64, device=plain.device)
     gain.index_add_(0, category, (plain - other).double())
     bit = gain > 0
     flipped = bit[category]
@@ -221,11 +224,14 @@ def evaluate(
         if not 0 < value < math.inf:
             raise ValueError(f"category {name!r}: radius is {value}, expected a finite length > 0")
     P, Y = P.double(), Y.double()
-    flip = per_category_flip(P, Y, known, category)
+    plain, other = (pa_mpjpe(shape, Y, known, mirror="so3") for shape in (P, mirrored(P)))
+    flip = _flip(plain, other, category)
+    # the best orthogonal map is a rotation of the prediction or of its mirror image: no third alignment is needed
+    turned = torch.linalg.det(centred(Y, known).mT @ centred(P, known)) < 0
     percent = 100 / torch.tensor(list(radius), dtype=torch.float64, device=P.device)[category]
     columns = {
-        "o3": pa_mpjpe(P, Y, known, mirror="o3") * percent,
-        "so3": pa_mpjpe(P, Y, known, mirror="so3") * percent,
+        "o3": torch.where(turned, other, plain) * percent,
+        "so3": plain * percent,
         "flip": flip.error * percent,
         "mirror_mistakes": flip.mistake.double(),
     }

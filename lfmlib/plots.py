@@ -20,9 +20,9 @@ Number = int | float
 COLOURS = {"flat": "#7f7f7f", "mean": "#8c6239", "truth": "#000000", "ours": "#0072b2", "paper": "#d55e00"}
 CYCLE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#f0e442")
 LABELS = {
-    "o3": "PA-MPJPE, O(3) (% of RMS radius)",
-    "so3": "PA-MPJPE, SO(3) (% of RMS radius)",
-    "flip": "PA-MPJPE, per-category flip (% of RMS radius)",
+    "o3": "PA-MPJPE, O(3)\n(% of RMS radius)",
+    "so3": "PA-MPJPE, SO(3)\n(% of RMS radius)",
+    "flip": "PA-MPJPE, flip per category\n(% of RMS radius)",
     "mm": "PA-MPJPE (mm)",
     "step": "training step",
     "loss": "Eq. 1 (share of the 2D variance)",

@@ -121,11 +121,13 @@ def write_shapes(
     if len(bad := np.argwhere(~np.isfinite(xyz))):
         raise ValueError(f"{path}: frame {ids[bad[0, 0]]}, keypoint {labels[bad[0, 1]]} is not finite")
     if path.suffix.lower() == ".npz":
-        arrays = {"keypoints_3d": xyz, "visible": seen, "keypoint_names": np.array(labels), "frames": np.array(ids)}
+        numbers = np.array(ids)
+        numbers = numbers if numbers.dtype.kind in "iuU" else np.array([str(i) for i in ids])  # beyond 64 bits: as text
+        arrays = {"keypoints_3d": xyz, "visible": seen, "keypoint_names": np.array(labels), "frames": numbers}
         with files.atomic_path(path) as temporary:
             np.savez_compressed(temporary, **arrays)
         return
-    rounded = [[[float(f"{c:.9g}") for c in point] for point in frame] for frame in xyz]  # 9 digits: float32 in full
+    rounded = [[[float(f"{c:.9g}") for c in point] for point in frame] for frame in xyz.tolist()]  # float32 in full
     if path.suffix.lower() == ".json":
         content = {"axes": AXES, "keypoint_names": labels, "frame_ids": ids, "frames": rounded}
         files.write_text(path, json.dumps(content | {"visible": seen.tolist()}, allow_nan=False) + "\n")
@@ -155,14 +157,16 @@ def _point(where: str, x: Any, y: Any, visible: bool | None) -> tuple[float, flo
     return (values[0], values[1], True) if all(given) and visible is not False else (0.0, 0.0, False)
 
 
-def _keypoints(path: Path, rows: list, names: tuple[str, ...] | None, frames: tuple[int | str, ...]) -> Keypoints:
-    if not rows or not rows[0]:
-        raise ValueError(f"{path}: no {'keypoint' if rows else 'frame'}")
+def _keypoints(
+    path: Path, rows: list | np.ndarray, names: tuple[str, ...] | None, frames: tuple[int | str, ...]
+) -> Keypoints:
+    if not len(rows) or not len(rows[0]):
+        raise ValueError(f"{path}: no {'keypoint' if len(rows) else 'frame'}")
     if names is not None and (twice := {name for name in names if names.count(name) > 1}):
         raise ValueError(f"{path}: keypoint name given twice: {', '.join(sorted(twice))}")
     if len(set(frames)) != len(frames):
         raise ValueError(f"{path}: a frame id is given twice")
-    cells = torch.tensor(rows, dtype=torch.float64)  # [F, N, 3]
+    cells = torch.as_tensor(rows, dtype=torch.float64)  # [F, N, 3]
     return Keypoints(cells[..., :2].to(torch.float32), cells[..., 2] > 0, names, frames)
 
 
@@ -181,12 +185,14 @@ def _read_npz(path: Path) -> Keypoints:
     count, n = points.shape[:2]
     visible = arrays.get("visible", np.ones((count, n), bool))
     names, ids = arrays.get("keypoint_names"), arrays.get("frames", np.arange(count))
-    expected = {"visible": (visible, "b", (count, n)), "frames": (ids, "iuU", (count,))}
+    wanted = {"visible": (visible, "b", (count, n)), "frames": (ids, "iuU", (count,))}
     if names is not None:
-        expected["keypoint_names"] = (names, "U", (n,))
-    for field, (array, kinds, shape) in expected.items():
+        wanted["keypoint_names"] = (names, "U", (n,))
+    for field, (array, kinds, shape) in wanted.items():
         if array.dtype.kind not in kinds or array.shape != shape:
-            raise ValueError(f"{path}: {field} is {array.dtype} {list(array.shape)}, expected {list(shape)} of {kinds}")
+            words = {"b": "bool", "U": "names", "iuU": "whole numbers or names"}
+            expected = f"{words[kinds]} {list(shape)}"
+            raise ValueError(f"{path}: {field} is {array.dtype} {list(array.shape)}, expected {expected}")
     hidden = np.isnan(points.astype(np.float64))
     given = ~hidden.all(-1) & visible
     faults = {
@@ -198,7 +204,7 @@ def _read_npz(path: Path) -> Keypoints:
         if len(bad := np.argwhere(mask)):
             raise ValueError(f"{path}: frame {ids[bad[0, 0]]}, keypoint {bad[0, 1]}: {fault}")
     rows = np.concatenate([np.where(given[..., None], points, 0), given[..., None]], -1)
-    return _keypoints(path, rows.tolist(), None if names is None else tuple(names.tolist()), tuple(ids.tolist()))
+    return _keypoints(path, rows, None if names is None else tuple(names.tolist()), tuple(ids.tolist()))
 
 
 def _read_json(path: Path) -> Keypoints:

@@ -27,6 +27,7 @@ from torch import Tensor
 TINY = 1e-300  # keeps 0 / 0 finite in float64
 STEPS, STEPS_CUDA = 60, 10  # Dinkelbach steps at most; 3 to 5 suffice unless a shape is a needle to 1 : 10,000
 SMALL = 1024  # up to here the number of calls decides, not their size
+THIN = 1e-14  # squared: a view down to 1e-7 of the shape's size is looked at
 TOLERANCE = 1e-10  # relative gain of the ratio at which a sample is done; the next gain would be its square
 
 THIRD = (1.15063, -0.19453, 0.04418)  # 2 cos(acos(x) / 3) = 1 + polynomial of sqrt((1 + x) / 2), to 2e-4
@@ -36,13 +37,14 @@ Vec = list[Tensor]  # components, each [B]
 
 
 def solve_moments(
-    C: Float[Tensor, "6 B"], H: Float[Tensor, "6 B"]
+    C: Float[Tensor, "6 B"], H: Float[Tensor, "6 B"], thin: float = THIN
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, "B 3 3"]]:
     """Scale and rotation that minimise Eq. 1 for given second moments.
 
     Args:
         C: sum over keypoints of y y^T, rows (00, 01, 02, 11, 12, 22), float64; [6, B].
         H: sum over keypoints of x y^T, rows (00, 01, 02, 10, 11, 12), float64; [6, B].
+        thin: share of tr C that a view must keep to be looked at: one that squeezes the shape further shows rounding.
     Returns:
         s [B] >= 0 and R [B, 3, 3] in SO(3). A sample whose shape is a single point gets s = 1.
     Source: Eq. 1; the reduction to one unit vector is ours.
@@ -52,18 +54,18 @@ def solve_moments(
     c = list((C / size.clamp_min(TINY)).unbind(0))
     h = (H / reach.clamp_min(TINY)).unbind(0)
     h1, h2 = list(h[:3]), list(h[3:])
-    s, R = _camera(_maximise_ratio(c, h1, h2), c, h1, h2)
+    s, R = _camera(_maximise_ratio(c, h1, h2, thin), c, h1, h2, thin)
     empty = size <= TINY
     s = torch.where(empty, torch.ones_like(s), s * reach / size.clamp_min(TINY))
     return s, R
 
 
-def _maximise_ratio(c: Vec, h1: Vec, h2: Vec) -> Vec:
+def _maximise_ratio(c: Vec, h1: Vec, h2: Vec, thin: float) -> Vec:
     n = _cross(h1, h2)
     b = [h1[i] * h1[j] + h2[i] * h2[j] for i, j in UPPER]
     start = _toward_n(n)
     if len(n[0]) <= SMALL or n[0].is_cuda:  # on a GPU no sample may go its own way: shapes must not depend on data
-        return list(_dinkelbach(torch.stack(start, -1), _matrix(c), _matrix(b), torch.stack(n, -1)).unbind(-1))
+        return list(_dinkelbach(torch.stack(start, -1), _matrix(c), _matrix(b), torch.stack(n, -1), thin).unbind(-1))
     r, c32, b32, n32 = ([e.float() for e in v] for v in (start, c, b, n))
     for _ in range(2):
         r = _rough_sphere_maximum(r, c32, b32, n32)
@@ -74,7 +76,7 @@ def _maximise_ratio(c: Vec, h1: Vec, h2: Vec) -> Vec:
     hard = torch.nonzero(~proven).squeeze(1)
     if hard.numel():
         r_, c_, b_, n_ = ([e[hard] for e in v] for v in (r, c, b, n))
-        found = _dinkelbach(torch.stack(r_, -1), _matrix(c_), _matrix(b_), torch.stack(n_, -1))
+        found = _dinkelbach(torch.stack(r_, -1), _matrix(c_), _matrix(b_), torch.stack(n_, -1), thin)
         r = [e.index_copy(0, hard, f) for e, f in zip(r, found.unbind(-1), strict=True)]
     return r
 
@@ -119,7 +121,7 @@ def _newton_step(r: Vec, c: Vec, b: Vec, n: Vec) -> tuple[Vec, Tensor]:
     the global maximum if and only if K is positive semidefinite (duality of the trust-region problem).
     """
     cr, br = _times(c, r), _times(b, r)
-    depth = (1 - _dot(cr, r)).clamp_min(1e-14)
+    depth = (1 - _dot(cr, r)).clamp_min(THIN)
     ratio = (1 - _dot(br, r) + 2 * _dot(n, r)) / depth
     g = [torch.addcmul(z - y, ratio, x) for x, y, z in zip(cr, br, n, strict=True)]
     mu = _dot(r, g)
@@ -140,7 +142,7 @@ def _newton_step(r: Vec, c: Vec, b: Vec, n: Vec) -> tuple[Vec, Tensor]:
 
 
 def _dinkelbach(
-    r: Float[Tensor, "B 3"], C: Float[Tensor, "B 3 3"], B: Float[Tensor, "B 3 3"], n: Float[Tensor, "B 3"]
+    r: Float[Tensor, "B 3"], C: Float[Tensor, "B 3 3"], B: Float[Tensor, "B 3 3"], n: Float[Tensor, "B 3"], thin: float
 ) -> Float[Tensor, "B 3"]:
     """The sure way, for every sample: global from any start."""
     # not a number in, not a number out: eigh would raise, and a diverged run has to end in its own words
@@ -151,13 +153,13 @@ def _dinkelbach(
     starts = torch.cat([r[:, None], (n / n.norm(dim=-1, keepdim=True).clamp_min(TINY))[:, None],
                         torch.linalg.eigh(C).eigenvectors.mT], 1)  # [B, 5, 3]
     starts = starts * torch.where(_inner(starts, n[:, None]) < 0, -1.0, 1.0)[..., None]
-    values = _ratio_of(starts, C[:, None], B[:, None], n[:, None])
+    values = _ratio_of(starts, C[:, None], B[:, None], n[:, None], thin)
     value, chosen = values.max(1)
     best = starts[torch.arange(len(r), device=r.device), chosen]
     active = None
     for _ in range(STEPS_CUDA if r.is_cuda else STEPS):
         r = _sphere_maximum(value[:, None, None] * C - B, n)
-        new = _ratio_of(r, C, B, n)
+        new = _ratio_of(r, C, B, n, thin)
         gain = new - value
         better = gain > 0
         value = torch.where(better, new, value)
@@ -198,11 +200,11 @@ def _sphere_maximum(Q: Float[Tensor, "B 3 3"], n: Float[Tensor, "B 3"]) -> Float
     return r
 
 
-def _ratio_of(r: Tensor, C: Tensor, B: Tensor, n: Tensor) -> Tensor:
+def _ratio_of(r: Tensor, C: Tensor, B: Tensor, n: Tensor, thin: float) -> Tensor:
     """f(r) of rows [..., 3]; 0 where the shape has no extent across the view."""
     depth = 1 - _inner(r, (C @ r[..., None]).squeeze(-1))
     top = 1 - _inner(r, (B @ r[..., None]).squeeze(-1)) + 2 * _inner(n, r)
-    return torch.where(depth > 1e-14, top / depth.clamp_min(1e-14), 0.0)
+    return torch.where(depth > thin, top / depth.clamp_min(thin), 0.0)
 
 
 def _inner(x: Tensor, y: Tensor) -> Tensor:
@@ -213,7 +215,7 @@ def _matrix(q: Vec) -> Float[Tensor, "B 3 3"]:
     return torch.stack([q[0], q[1], q[2], q[1], q[3], q[4], q[2], q[4], q[5]], -1).view(-1, 3, 3)
 
 
-def _camera(r: Vec, c: Vec, h1: Vec, h2: Vec) -> tuple[Tensor, Tensor]:
+def _camera(r: Vec, c: Vec, h1: Vec, h2: Vec, thin: float) -> tuple[Tensor, Tensor]:
     """Best in-plane turn and scale for a viewing direction."""
     sign = torch.copysign(torch.ones_like(r[2]), r[2])  # orthonormal u, v with u x v = r, no branch
     a = -1 / (sign + r[2])
@@ -228,7 +230,7 @@ def _camera(r: Vec, c: Vec, h1: Vec, h2: Vec) -> tuple[Tensor, Tensor]:
     row1 = [cos * x - sin * y for x, y in zip(u, v, strict=True)]
     row2 = [sin * x + cos * y for x, y in zip(u, v, strict=True)]
     across = _quadratic(c, row1) + _quadratic(c, row2)
-    s = torch.where(across > 1e-14, reach / across.clamp_min(1e-14), torch.zeros_like(reach))
+    s = torch.where(across > thin, reach / across.clamp_min(thin), torch.zeros_like(reach))
     R = torch.stack([*row1, *row2, *r], -1).reshape(-1, 3, 3)
     return s, R
 

@@ -156,33 +156,33 @@ def figure_error(study: Study, column: str = "flip") -> "matplotlib.figure.Figur
     names = list(dict.fromkeys(rows["set"]))
     figure, axes = plots.panels(1, len(names), width=3.4, height=3.2, squeeze=False)
     for ax, name in zip(axes[0], names, strict=True):
-        mine = rows[(rows["set"] == name) & (rows["stop"] == "last") & (rows["read_out"] == "fit")]
-        mine = mine.assign(weight="weight " + mine["alpha"].map("{:g}".format))
+        mine = _labelled(rows[(rows["set"] == name) & (rows["stop"] == "last") & (rows["read_out"] == "fit")])
         plots.points(
             mine, "injection", column, "weight", ax=ax, floors=_floors(rows, name, column), title=name,
             paper=_paper(name, rows) if column == "flip" else None,
         )  # fmt: skip
         ax.set_ylim(0)
+        ax.set_ylabel(plots.LABELS[column] if ax is axes[0, 0] else "")
     return _shared_legend(figure, axes[0])
 
 
 def figure_training(study: Study, injections: Sequence[str] = ("input", "every")) -> "matplotlib.figure.Figure":
-    """Error (top) and Eq. 1 on validation pictures (bottom) over the steps: does a run drift to the flat answer?"""
+    """Error and Eq. 1 on validation pictures over the steps, per injection: does a run drift to the flat answer?"""
     rows, curves = overall(study), study.curves[study.curves["read_out"] == "fit"]
     names = list(dict.fromkeys(curves["set"]))
-    pairs = [(name, injection) for name in names for injection in injections]
-    figure, axes = plots.panels(2, len(pairs), width=2.5, height=2.4, squeeze=False, sharex="col")
-    for (name, injection), top, bottom in zip(pairs, axes[0], axes[1], strict=True):
-        mine = curves[(curves["set"] == name) & (curves["injection"] == injection)]
-        mine = mine.assign(weight="weight " + mine["alpha"].map("{:g}".format))
-        plots.curves(mine, "step", "flip", "weight", ax=top, floors=_floors(rows, name, "flip"),
-                     title=f"{name}\ninjection {injection}")  # fmt: skip
-        plots.curves(mine, "step", "eq1", "weight", ax=bottom, log_y=True)
-        top.set(xlabel="", ylim=(0, None))
-        bottom.set_ylabel("Eq. 1, validation")
-        for ax in (top, bottom) if (name, injection) != pairs[0] else ():
-            ax.set_ylabel("")
-    return _shared_legend(figure, [*axes[0], *axes[1]])
+    kinds = [(y, injection) for y in ("flip", "eq1") for injection in injections]
+    figure, axes = plots.panels(len(kinds), len(names), width=2.9, height=2.2, squeeze=False, sharex=True, sharey="row")
+    for number, ((y, injection), row) in enumerate(zip(kinds, axes, strict=True)):
+        for ax, name in zip(row, names, strict=True):
+            mine = _labelled(curves[(curves["set"] == name) & (curves["injection"] == injection)])
+            floors = _floors(rows, name, "flip") if y == "flip" else None
+            plots.curves(mine, "step", y, "weight", ax=ax, floors=floors, log_y=y == "eq1")
+            ax.set_title(f"{name}, injection {injection}", fontsize=9)
+            ax.set(**({"ylim": (0, None)} if y == "flip" else {}), xlabel="")
+            if number == len(kinds) - 1:
+                ax.set_xlabel(plots.LABELS["step"])
+            ax.set_ylabel({"flip": plots.LABELS["flip"], "eq1": "Eq. 1, validation"}[y] if ax is row[0] else "")
+    return _shared_legend(figure, axes.flat)
 
 
 def figure_stopping(study: Study) -> "matplotlib.figure.Figure":
@@ -192,12 +192,12 @@ def figure_stopping(study: Study) -> "matplotlib.figure.Figure":
     figure, axes = plots.panels(1, len(names), width=3.4, height=3.0, squeeze=False)
     for ax, name in zip(axes[0], names, strict=True):
         mine = rows[(rows["set"] == name) & (rows["read_out"] == "fit") & (rows["injection"] == "every")]
-        mine = mine.assign(
-            weight="weight " + mine["alpha"].map("{:g}".format),
-            how=mine["stop"].map({"last": "last step", "3d": "stopped by 3D (uses labels)"}),
+        mine = _labelled(mine).assign(
+            how=mine["stop"].map({"last": "last step", "3d": "stopped by 3D (uses labels)"})
         )
         plots.points(mine, "weight", "flip", "how", ax=ax, floors=_floors(rows, name, "flip"), title=name)
-        ax.set(ylim=(0, None), xlabel="encoding weight, injection every")
+        ax.set(ylim=(0, None), xlabel="injection every")
+        ax.set_ylabel(plots.LABELS["flip"] if ax is axes[0, 0] else "")
     return _shared_legend(figure, axes[0])
 
 
@@ -245,6 +245,10 @@ def _judge_set(rows: "pandas.DataFrame", name: str) -> list[Verdict]:
         **{**context, "protocol": "paper-literal run: stopped by 3D validation error against last step"},
     ))  # fmt: skip
     return result
+
+
+def _labelled(rows: "pandas.DataFrame") -> "pandas.DataFrame":
+    return rows.assign(weight="weight " + rows["alpha"].map("{:g}".format))
 
 
 def _floors(rows: "pandas.DataFrame", name: str, column: str) -> dict[str, float]:

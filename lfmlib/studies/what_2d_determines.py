@@ -36,6 +36,8 @@ POLICIES = {"o3": "O(3)", "so3": "SO(3)", "flip": "per-category flip"}
 KINDS = ("vit", "rff", "rff_sqrt2", "rff_mc", "laplacian", "learned", "orthonormal")
 SIGMAS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 2.5, 3.5, 5.0, 7.0, 10.0)
 PRINTED_SIGMA = 2.5
+TINY = 1e-17  # where a loss of 0 is drawn on a logarithmic axis
+CONDITION_LIMIT = 1e16  # float64 tells no larger condition number
 
 
 @dataclass(frozen=True)
@@ -193,30 +195,35 @@ def judge(deviations: "pandas.DataFrame", losses: "pandas.DataFrame", tolerance:
 
 
 def zero_loss_family(categories: Sequence[Category]) -> "pandas.DataFrame":
-    """Eq. 1 and errors of Y = (x, y, z) with random z of several amplitudes, and with the true depth times a factor.
+    """Eq. 1 of Y = (x, y, z) with random z of several amplitudes, and, where runs are trained, with factors on the true z.
+
+    With R = I, s = 1, t = 0 the residual is 0 without rounding; what is measured is what the solver makes of it.
 
     Returns:
         Columns data, category, seed, family ("random depth", "true depth times", "mean shape" for scale), amplitude,
-        exact, algebraic (square root of Eq. 1 over the picture's RMS radius, worst sample), o3, so3 (% of RMS radius).
+        median, worst (Eq. 1 over the samples, share of the picture's variance), error_o3, error_so3 (% of RMS radius).
     """
     import pandas
 
     rows = []
     for category in categories:
         for seed, views in enumerate(category.views):
-            X, visible = views.X.double(), views.visible
-            _, _, size = normalise(views.Y[..., :2].double(), visible)
-            noise = torch.randn(X.shape[:2], generator=torch.Generator().manual_seed(seed), dtype=X.dtype)
-            depth = geometry.centred(views.Y[..., 2:].double(), visible)[..., 0] / size[:, None]
-            answers = [("random depth", a, _with_depth(X, a * noise)) for a in AMPLITUDES]
-            answers += [("true depth times", c, _with_depth(X, c * depth)) for c in FACTORS]
-            answers.append(("mean shape", 1.0, floors.constant(category.mean.double(), len(X))))
-            for family, amplitude, Y in answers:
-                score = category.score(Y, seed, family) if category.name in TRAINED else {}
-                worst = {k: float(eq1(X, Y, visible, k).max().clamp_min(0).sqrt()) for k in ("exact", "algebraic")}
+            X, generator = views.X.double(), torch.Generator().manual_seed(seed)
+            noise = torch.randn(X.shape[:2], generator=generator, dtype=X.dtype)
+            known = [("random depth", a, _with_depth(X, a * noise)) for a in AMPLITUDES]
+            if category.name in TRAINED:
+                _, _, size = normalise(views.Y[..., :2].double(), views.visible)
+                z = views.Y[..., 2].double() / size[:, None]
+                known += [("true depth times", c, _with_depth(X, c * z)) for c in FACTORS]
+            known.append(("mean shape", 1.0, floors.constant(category.mean.double(), len(X))))
+            for family, amplitude, Y in known:
+                loss, score = eq1(X, Y, views.visible), {}
+                if category.name in TRAINED:
+                    score = category.score(Y, seed, family)
                 rows.append({
                     "data": category.test.tag, "category": category.name, "seed": seed, "family": family,
-                    "amplitude": amplitude, **worst, "error_o3": score.get("o3"), "error_so3": score.get("so3"),
+                    "amplitude": amplitude, "median": float(loss.median()), "worst": float(loss.max()),
+                    "error_o3": score.get("o3"), "error_so3": score.get("so3"),
                 })  # fmt: skip
     return pandas.DataFrame(rows)
 
@@ -423,19 +430,223 @@ def conditioning_table(frame: "pandas.DataFrame", tokens: int = 17) -> "pandas.D
 
 
 def headline(
-    table: "pandas.DataFrame", family: "pandas.DataFrame", ratios: "pandas.DataFrame", deep: "pandas.DataFrame"
+    table: "pandas.DataFrame", family: "pandas.DataFrame", ratios: "pandas.DataFrame", answered: "pandas.DataFrame"
 ) -> dict[str, float]:
-    """The numbers that a reader looks for first, per trained data set where they depend on one."""
-    result = {"largest Eq. 1 of (x, y, random depth), RMS": float(_of(family, "random depth")["exact"].max())}
-    for name in dict.fromkeys(deep["category"]):
-        mine = table[table["category"] == name].groupby("method")[["o3", "flip", "so3"]].mean()
-        result[f"{name}: flat floor, O(3) %"] = float(mine["o3"]["flat"])
-        result[f"{name}: mean shape, O(3) %"] = float(mine["o3"]["mean"])
-        result[f"{name}: paper-literal run, O(3) %"] = float(mine["o3"][ARMS["every"]])
-        result[f"{name}: mirrored truth, SO(3) %"] = float(mine["so3"][MIRRORED])
+    """The numbers that a reader looks for first, per data set that runs were trained on."""
+    result = {}
+    for name in dict.fromkeys(answered["category"]):
+        mine = table[table["category"] == name].groupby("method")[["o3", "so3", "flip"]].mean()
+        random = family[(family["category"] == name) & (family["family"] == "random depth")]
+        deep = answered[(answered["category"] == name) & (answered["method"] == ARMS["every"])]
         fit = ratios[(ratios["category"] == name) & (ratios["shape"] == "mean shape")]
-        result[f"{name}: algebraic over exact residual, mean shape"] = float(fit["ratio_of_sums"].iloc[0])
+        result[name] = {
+            "Eq. 1 of (x, y, random depth), worst sample": float(random["worst"].max()),
+            "flat floor, O(3) %": float(mine["o3"]["flat"]),
+            "mean shape, O(3) %": float(mine["o3"]["mean"]),
+            "paper-literal run, O(3) %": float(mine["o3"][ARMS["every"]]),
+            "its depth against the truth, |r|": float(deep["correlation"].mean()),
+            "the same by chance, |r|": float(deep["by_chance"].mean()),
+            "mirrored truth, SO(3) %": float(mine["so3"][MIRRORED]),
+            "algebraic over exact residual, mean shape": float(fit["ratio_of_sums"].iloc[0]),
+        }
     return result
+
+
+# Figures
+
+
+def figure_permutations(deviations: "pandas.DataFrame", losses: "pandas.DataFrame") -> "matplotlib.figure.Figure":
+    """Left: how far networks are from equivariance. Right: what permuting does to Eq. 1 of equivariant answers."""
+    figure, (left, right) = plots.panels(1, 2, width=4.8, height=2.7)
+    names = list(dict.fromkeys(losses["category"]))
+    arms = list(dict.fromkeys(deviations["arm"]))
+    for name, marker in zip(names, "os", strict=False):
+        mine = deviations[deviations["category"] == name]
+        shift = 0.12 * (2 * names.index(name) - len(names) + 1)
+        left.plot(
+            mine["deviation"], [arms.index(arm) + shift for arm in mine["arm"]], ls="", marker=marker, ms=5,
+            color=plots.colour(name, names), alpha=0.6, label=name,
+        )  # fmt: skip
+    left.set(xscale="log", xlim=(1e-16, 1e2), xlabel="largest |f(PX) - P f(X)| (RMS coordinates of f)")
+    left.set_yticks(range(len(arms)), arms)
+    answers_, treatments = list(dict.fromkeys(losses["answer"])), {
+        "as_is": ("as it is", "o"), "both_permuted": ("input and output permuted", "x"),
+        "outputs_permuted": ("output permuted alone (Prop. 1)", "D"),
+    }  # fmt: skip
+    for place, (column, (label, marker)) in enumerate(treatments.items()):
+        line = plots.CYCLE[(2, 1, 4)[place]]
+        for name in names:
+            mine, shift = losses[losses["category"] == name], 0.12 * (2 * names.index(name) - len(names) + 1)
+            rows = [answers_.index(answer) + shift for answer in mine["answer"]]
+            right.plot(
+                mine[column].clip(lower=TINY), rows, ls="", marker=marker, color=line, mfc="none", ms=(6, 4, 5)[place],
+                label=label if name == names[0] else None,
+            )  # fmt: skip
+    right.set(xscale="log", xlim=(TINY / 3, 10), xlabel="Eq. 1 (share of the 2D variance; below 1e-17 drawn at 1e-17)")
+    right.set_yticks(range(len(answers_)), answers_)
+    for ax in (left, right):
+        ax.invert_yaxis()
+        ax.margins(y=0.15)
+        ax.grid(axis="x", alpha=0.3)
+        ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=3, columnspacing=1, handletextpad=0.2)
+    return figure
+
+
+def figure_zero_loss(family: "pandas.DataFrame") -> "matplotlib.figure.Figure":
+    """Left: error along the line (x, y, c z), on which Eq. 1 is 0. Right: Eq. 1 of (x, y, random depth)."""
+    figure, (left, right) = plots.panels(1, 2, width=4.2, height=3.1)
+    line = family[family["family"] == "true depth times"]
+    names = list(dict.fromkeys(line["category"]))
+    for name in names:
+        mine = line[line["category"] == name]
+        for column, style in (("error_o3", "-"), ("error_so3", ":")):
+            means = plots.summary(mine, ["amplitude"], column)
+            label = f"{name}, {'O(3)' if style == '-' else 'SO(3)'}"
+            left.plot(means["amplitude"], means["mean"], ls=style, color=plots.colour(name, names), label=label)
+    left.set(
+        xlabel="c: answer (x, y, c times the true depth); Eq. 1 is 0 for every c", ylabel="PA-MPJPE (% of RMS radius)",
+        ylim=(0, None), xlim=(min(FACTORS), max(FACTORS)), title="no gradient along this line",
+    )  # fmt: skip
+    left.axvline(0, color=plots.COLOURS["flat"], lw=1, ls="--", label="the flat answer")
+    left.axvline(1, color=plots.COLOURS["truth"], lw=1, ls="--", label="the truth")
+    left.legend(fontsize=7, loc="upper right", bbox_to_anchor=(1, 0.99))
+    tags = list(dict.fromkeys(family["data"]))
+    for tag in tags:
+        mine = family[(family["data"] == tag) & (family["family"] == "random depth") & (family["amplitude"] > 0)]
+        for column, style, how in (("median", "o-", "median"), ("worst", "^:", "worst sample")):
+            grouped = mine.groupby("amplitude")[column]
+            level = grouped.median() if column == "median" else grouped.max()
+            colour = plots.colour(tag, tags)
+            right.plot(level.index, level, style, ms=4, color=colour, label=f"{tag} categories, {how}")
+    usual = family[family["family"] == "mean shape"]["median"].median()
+    right.axhline(usual, color=plots.COLOURS["mean"], ls="--", lw=1, label="mean shape, median: for scale")
+    right.set(
+        xscale="log", yscale="log", ylim=(1e-27, 10), xlabel="random depth, sd (RMS radii of the picture)",
+        ylabel=plots.LABELS["loss"], title="(x, y, anything): the loss that the solver finds",
+    )  # fmt: skip
+    right.legend(fontsize=7, loc="center left", bbox_to_anchor=(0, 0.72))
+    return figure
+
+
+def figure_training(curves: "pandas.DataFrame", table: "pandas.DataFrame") -> "matplotlib.figure.Figure":
+    """Eq. 1 (top) and the most forgiving error (bottom) over the steps of the paper-literal runs; floors as lines."""
+    names = list(dict.fromkeys(curves["category"]))
+    figure, axes = plots.panels(2, len(names), width=4.2, height=2.4, squeeze=False, sharex="col")
+    for name, top, bottom in zip(names, *axes, strict=True):
+        mine, own = curves[curves["category"] == name], table[table["category"] == name]
+        levels = {floor: float(own[own["method"] == floor]["o3"].mean()) for floor in ("flat", "mean")}
+        plots.curves(mine, "step", "loss", "method", ax=top, title=name, log_y=True)
+        plots.curves(mine, "step", "o3", "method", ax=bottom, floors=levels)
+        top.set(xlabel="", ylabel="Eq. 1 in training\n(share of the 2D variance)")
+        bottom.set(ylim=(0, None), ylabel="PA-MPJPE, O(3)\n(% of RMS radius)")
+        bottom.legend(fontsize=7, ncols=2, loc="lower right")
+        top.get_legend().remove()
+    return figure
+
+
+def figure_floors(table: "pandas.DataFrame", categories: Sequence[Category]) -> "matplotlib.figure.Figure":
+    """What a method has to beat per category: bars under the per-category flip, sd over seeds of the views."""
+    figure, ax = plots.panels(width=6.4, height=_height(categories))
+    rows = _category_axis(ax, categories)
+    for floor, shift in (("flat", -0.2), ("mean", 0.2)):
+        means = plots.summary(table[table["method"] == floor], ["category"], "flip")
+        places = [rows[name] + shift for name in means["category"]]
+        label = {"flat": "flat answer (x, y, 0): no learning", "mean": "mean shape: needs 3D labels"}[floor]
+        ax.barh(places, means["mean"], 0.38, xerr=means["std"], color=plots.colour(floor), label=label, error_kw={"lw": 1})
+    ax.set(xlabel=plots.LABELS["flip"])
+    return _legend_on_top(figure, ax, 2)
+
+
+def figure_mirror(table: "pandas.DataFrame", categories: Sequence[Category]) -> "matplotlib.figure.Figure":
+    """The truth in a mirror under the three policies: every sample mirrored (left), every second one (right)."""
+    figure, axes = plots.panels(1, 2, width=4.2, height=_height(categories), sharey=True)
+    styles = {"o3": ("o", 7, "none"), "so3": ("s", 4, None), "flip": ("D", 3.5, None)}
+    for ax, method, title in zip(axes, (MIRRORED, HALF), ("every sample mirrored", "every second sample mirrored")):
+        rows = _category_axis(ax, categories, labels=ax is axes[0])
+        for number, (column, (marker, size, face)) in enumerate(styles.items()):
+            means = plots.summary(table[table["method"] == method], ["category"], column)
+            line, name = plots.CYCLE[(2, 4, 0)[number]], POLICIES[column]
+            ax.plot(
+                means["mean"], [rows[c] for c in means["category"]], ls="", marker=marker, ms=size, color=line,
+                mfc=face or line, label=name,
+            )  # fmt: skip
+        ax.set(xlabel="PA-MPJPE (% of RMS radius)", xlim=(-3, None), title=title)
+    return _legend_on_top(figure, axes[0], 3)
+
+
+def figure_residuals(
+    ratios: "pandas.DataFrame", categories: Sequence[Category], limit: float = 100.0
+) -> "matplotlib.figure.Figure":
+    """How much larger than the minimum the algebraic fit leaves the residual: median, and the middle 90 % of samples."""
+    figure, ax = plots.panels(width=6.4, height=_height(categories))
+    rows = _category_axis(ax, categories)
+    shapes = list(dict.fromkeys(ratios["shape"]))
+    for shape, shift in zip(shapes, (-0.18, 0.18), strict=True):
+        mine = ratios[ratios["shape"] == shape]
+        places, line = [rows[name] + shift for name in mine["category"]], plots.colour(shape, shapes)
+        ax.hlines(places, mine["q05"], mine["q95"].clip(upper=limit), color=line, lw=2)
+        ax.plot(mine["q50"], places, ls="", marker="o", ms=4, color=line, label=f"{shape}: median and middle 90 %")
+        beyond = [place for place, q95 in zip(places, mine["q95"], strict=True) if q95 > limit]
+        ax.plot([limit] * len(beyond), beyond, ls="", marker=">", ms=5, color=line, clip_on=False)
+    ax.axvline(1, color=plots.COLOURS["truth"], lw=1)
+    ax.set(xscale="log", xlim=(0.95, limit), xlabel="residual of the algebraic fit / exact minimum of Eq. 1, per sample")
+    ticks = (1, 2, 5, 10, 20, 50, 100)
+    ax.set_xticks(ticks, map(str, ticks))
+    ax.minorticks_off()
+    return _legend_on_top(figure, ax, 2)
+
+
+def figure_encodings(frame: "pandas.DataFrame", sweep: str, width: int = 64) -> "matplotlib.figure.Figure":
+    """Neighbour similarity and condition number over the number of tokens, or over sigma (`sweep`); D = `width`.
+
+    Lines are medians over the draws, bands their range.
+    """
+    x, label = {"tokens": ("N", "number of tokens N"), "sigma": ("sigma", "sigma (radians per index step)")}[sweep]
+    mine = frame[(frame["sweep"] == sweep) & (frame["D"] == width)]
+    figure, axes = plots.panels(1, 2, width=3.8, height=3.0)
+    for ax, column in zip(axes, ("neighbour_similarity", "condition_number"), strict=True):
+        for kind, rows in mine.groupby("encoding", sort=False):
+            spread = rows.groupby(x)[column].agg(["median", "min", "max"]).clip(upper=CONDITION_LIMIT)
+            line = plots.colour(kind, KINDS)
+            ax.plot(spread.index, spread["median"], color=line, label=kind, marker="o", ms=3)
+            ax.fill_between(spread.index, spread["min"], spread["max"], color=line, alpha=0.15, lw=0)
+        ax.set(xlabel=label)
+        if sweep == "sigma":
+            ax.set_xscale("log")
+            ax.axvline(PRINTED_SIGMA, color=plots.COLOURS["paper"], ls="--", lw=1, label="printed sigma")
+    axes[0].set(ylabel="cosine of adjacent tokens", ylim=(None, 1.05))
+    axes[1].set(ylabel="condition number of Phi [N, D]", yscale="log")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, columnspacing=1)
+    figure.suptitle(f"D = {width}" + (f", N = {int(mine['N'].iloc[0])}" if sweep == "sigma" else ""), fontsize=10)
+    return figure
+
+
+def _height(categories: Sequence[Category]) -> float:
+    return 0.9 + 0.22 * len(categories)
+
+
+def _category_axis(
+    ax: "matplotlib.axes.Axes", categories: Sequence[Category], labels: bool = True
+) -> dict[str, int]:
+    """One row per category from the top, the data tags in a margin of their own; returns name -> row."""
+    names = [category.name + (" *" if category.test.shares_shapes else "") for category in categories]
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.grid(axis="x", alpha=0.3)
+    tags = [category.test.tag for category in categories]
+    for row in range(1, len(tags)):
+        if tags[row] != tags[row - 1]:
+            ax.axhline(row - 0.5, color=plots.COLOURS["truth"], lw=0.8)
+    if labels and any(category.test.shares_shapes for category in categories):
+        ax.annotate("* new views of the shapes in training", (0, 0), (-4, -26), xycoords="axes fraction",
+                    textcoords="offset points", ha="right", fontsize=7)  # fmt: skip
+    return {category.name: row for row, category in enumerate(categories)}
+
+
+def _legend_on_top(figure: "matplotlib.figure.Figure", ax: "matplotlib.axes.Axes", columns: int) -> Any:
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=columns, fontsize=8)
+    return figure
 
 
 # Helpers
@@ -469,7 +680,3 @@ def _correlation(a: Tensor, b: Tensor) -> float:
 def _thickness(Y: Tensor) -> float:
     values = torch.linalg.svdvals(geometry.centred(Y))
     return float((values[:, 2] / values[:, 0]).mean())
-
-
-def _of(family: "pandas.DataFrame", name: str) -> "pandas.DataFrame":
-    return family[family["family"] == name]
