@@ -14,7 +14,7 @@ import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lfmlib import __version__
 
@@ -190,13 +190,13 @@ def _train(args: Namespace) -> int:
     from lfmlib import training
     from lfmlib.store import RunStore
 
-    store, progress = RunStore(args.runs), _Progress(config.steps, sys.stderr)
+    store, progress = RunStore(args.runs), _Progress(config.steps)
     _say(f"training {', '.join(config.categories)} on {args.device}: {config.steps} steps, runs in {store.root}")
     try:
         record = training.train(config, store, args.device, progress)
     except KeyboardInterrupt:
         progress.close()
-        _say(f"stopped; nothing is lost but the last {training.CHECKPOINT_SECONDS:.0f} seconds. To go on:")
+        _say(f"stopped; at most the last {training.CHECKPOINT_SECONDS:.0f} seconds will be done again. To go on:")
         _say(f"  {shlex.join(['lfm', *args.words])}")
         return STOPPED
     progress.close()
@@ -260,17 +260,19 @@ def _put(settings: dict[str, Any], key: str, value: Any, where: str) -> None:
         fits = fits and (key != "betas" or len(value) == 2)
     if not fits:
         raise ValueError(f"{where}: {key} is {value!r}, expected {kinds[type(old)]}, such as {json.dumps(old)}")
+    if isinstance(old, float) or key == "betas":  # 1 and 1.0 are one setting, with one run id
+        value = float(value) if isinstance(old, float) else [float(item) for item in value]
     *path, last = key.split(".")
     for part in path:
         settings = settings[part]
-    settings[last] = float(value) if isinstance(old, float) else value  # 1 and 1.0 are one setting, with one run id
+    settings[last] = value
 
 
 class _Progress:
     """Points of the curve as they come: one line that is written over on a terminal, a line each elsewhere."""
 
-    def __init__(self, steps: int, stream: TextIO) -> None:
-        self.steps, self.stream, self.live = steps, stream, stream.isatty()
+    def __init__(self, steps: int) -> None:
+        self.steps, self.live = steps, sys.stderr.isatty()
         self.started, self.last = time.monotonic(), None
 
     def __call__(self, point: dict[str, Any]) -> None:
@@ -285,12 +287,11 @@ class _Progress:
             parts[-1] += f", {rate * (self.steps - step):.0f} s to go"
         self.last = (now, step)
         text = "lfm: " + " | ".join(parts)
-        self.stream.write(f"\r{text}\x1b[K" if self.live else f"{text}\n")
-        self.stream.flush()
+        print(f"\r{text}\x1b[K" if self.live else text, end="" if self.live else "\n", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self.live and self.last:
-            self.stream.write("\n")
+            print(file=sys.stderr)
 
 
 def _show(config: "RunConfig", record: dict[str, Any], store: "RunStore") -> int:

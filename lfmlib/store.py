@@ -74,13 +74,15 @@ class RunStore:
         record = {**record, "files": {name: files.sha256_of(folder / name) for name in names}}
         record["digest"] = _digest_of(record)
         files.write_json(folder / "record.json", record)
-        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        for left in (folder / "checkpoint.safetensors", *folder.glob(".*")):  # hidden: a write that a kill cut short
+            left.unlink(missing_ok=True)
         return record
 
     def save_checkpoint(self, run: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Replaces the run's checkpoint."""
-        path = self.folder(run) / "checkpoint.safetensors"
-        write_tensors(path, tensors, {"state": json.dumps(state, allow_nan=False), "digest": _tensor_digest(tensors)})
+        text = json.dumps(state, allow_nan=False)
+        header = {"state": text, "digest": _checkpoint_digest(tensors, text)}
+        write_tensors(self.folder(run) / "checkpoint.safetensors", tensors, header)
 
     def load_checkpoint(self, run: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The run's checkpoint, or None: there is none, or it is damaged (logged; the run starts again)."""
@@ -89,7 +91,7 @@ class RunStore:
             return None
         try:
             tensors, header = read_tensors(path)
-            if header.get("digest") != _tensor_digest(tensors):
+            if header["digest"] != _checkpoint_digest(tensors, header["state"]):
                 raise ValueError(f"{path}: content does not match its digest")
             return tensors, json.loads(header["state"])
         except (ValueError, KeyError, OSError) as error:
@@ -98,10 +100,15 @@ class RunStore:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
-    """Writes a safetensors file atomically."""
+    """Writes a safetensors file atomically, the same bytes for the same content."""
     from safetensors.torch import save
 
-    files.write_bytes(path, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata=header))
+    content = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata=header)
+    end = 8 + int.from_bytes(content[:8], "little")
+    # safetensors writes the header's entries in an order that differs from call to call
+    entries = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    entries += b" " * (-len(entries) % 8)
+    files.write_bytes(path, len(entries).to_bytes(8, "little") + entries + content[end:])
 
 
 def read_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -122,8 +129,8 @@ def read_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
         raise ValueError(f"{path}: not a whole safetensors file ({error})") from error
 
 
-def _tensor_digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _checkpoint_digest(tensors: dict[str, Tensor], state: str) -> str:
+    digest = hashlib.sha256(state.encode())
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())

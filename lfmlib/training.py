@@ -67,15 +67,15 @@ class RunConfig:
     data_seed: int = 0
     steps: int = 2000
     batch: int = 64
-    lr: float = 1e-3
-    weight_decay: float = 1e-4
-    betas: tuple[float, float] = (0.9, 0.999)
-    clip: float = 1.0
+    lr: float | int = 1e-3
+    weight_decay: float | int = 1e-4
+    betas: tuple[float | int, float | int] = (0.9, 0.999)
+    clip: float | int = 1.0
     schedule: str = "cosine"
     warmup: int = 0
-    ema: float = 0.0
+    ema: float | int = 0.0
     views: str = "fresh"
-    missing: float = 0.0
+    missing: float | int = 0.0
     self_occlusion: bool = False
     seed: int = 0
     evaluations: int = 10
@@ -87,19 +87,26 @@ class RunConfig:
         if len(set(self.categories)) < len(self.categories):
             raise ValueError(f"a category is named twice in {self.categories!r}")
         object.__setattr__(self, "categories", tuple(self.categories))
-        object.__setattr__(self, "betas", tuple(self.betas))
         for name, least in (("steps", 1), ("batch", 1), ("count", 10), ("evaluations", 1), ("test_views", 1),
-                            ("warmup", 0)):  # fmt: skip
+                            ("warmup", 0), ("seed", 0), ("data_seed", 0)):  # fmt: skip
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} is {value!r}: expected a whole number, {least} or more")
         for name in ("lr", "weight_decay", "clip"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+            if not _is_number(value) or not math.isfinite(value) or value < 0:
                 raise ValueError(f"{name} is {value!r}: expected a finite number, 0 or more")
+            object.__setattr__(self, name, float(value))  # 1 and 1.0 are one run, with one id
         for name in ("ema", "missing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)!r}: expected a number in [0, 1)")
+            value = getattr(self, name)
+            if not _is_number(value) or not 0 <= value < 1:
+                raise ValueError(f"{name} is {value!r}: expected a number in [0, 1)")
+            object.__setattr__(self, name, float(value))
+        if len(self.betas) != 2 or not all(_is_number(beta) and 0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas are {self.betas!r}: expected two numbers in [0, 1)")
+        object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))
+        if not isinstance(self.self_occlusion, bool):
+            raise ValueError(f"self_occlusion is {self.self_occlusion!r}: expected true or false")
         check_choice("schedule", self.schedule, SCHEDULES)
         check_choice("views", self.views, VIEWS)
         wanted = 1 if self.objective.output == "depth" else 3
@@ -118,13 +125,18 @@ class RunConfig:
             ValueError: an unknown field (names it).
         """
         nested = {"model": LifterConfig, "objective": ObjectiveConfig, "cameras": CameraConfig}
-        content = dict(content)
         try:
+            content = dict(content)
             for name, kind in nested.items():
                 content[name] = kind(**content.get(name, {}))
-            return RunConfig(**content)
+            lists = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
+            return RunConfig(**content | lists)
         except TypeError as error:
             raise ValueError(f"not a run configuration: {error}") from error
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -220,7 +232,7 @@ class _Trainer:
         self.test = views(run_data.test, TEST_SEED + config.seed)
         self.validation = views(run_data.validation, VALIDATION_SEED + config.seed)
         adamw = lambda p: torch.optim.AdamW(  # noqa: E731
-            p, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, foreach=True
+            p, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
         self.optimizer = adamw(self.model.parameters())
         critic = self.objective.discriminator
@@ -238,12 +250,19 @@ class _Trainer:
         if self.step == 0:
             self.objective.prepare(lambda count: self.sampler.draw(count, self.generator))
         while self.step < config.steps:
-            self._one_step()
-            self.step += 1
-            if self.step in points:
-                self.curve.append(self._point())
-                progress(self.curve[-1])
-                if self.curve[-1]["loss"] is None:
+            try:
+                self._one_step()
+                self.step += 1
+                point = self._point() if self.step in points else None
+            except (ValueError, torch.linalg.LinAlgError) as error:
+                if self._is_finite():
+                    raise
+                log.warning("run %s diverged at step %d: %s", self.id, self.step, error)
+                point = {"step": self.step, "loss": None}
+            if point is not None:
+                self.curve.append(point)
+                progress(point)
+                if point["loss"] is None:
                     status = "diverged"
                     break
             now = time.monotonic()
@@ -292,7 +311,16 @@ class _Trainer:
         for name, views, sets in (("validation", self.validation, self.data.validation),
                                   ("test", self.test, self.data.test)):  # fmt: skip
             point[name] = evaluate(self.average, self.config, views, sets)
+        json.dumps(point, allow_nan=False)  # raises ValueError where a metric has overflowed
         return point
+
+    @torch.no_grad()
+    def _is_finite(self) -> bool:
+        """Whether weights and predictions are numbers whose squares can be added up."""
+        weights = [*self.model.parameters(), *self.average.parameters(), *self.objective.parameters()]
+        views = self.test
+        outputs = [model(views.X, views.visible, views.category) for model in (self.model, self.average)]
+        return all(bool(torch.isfinite(v.square().sum())) for v in weights + outputs)
 
     def _finish(self, status: str) -> dict[str, Any]:
         complete = [p for p in self.curve if "test" in p]

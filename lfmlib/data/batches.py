@@ -31,15 +31,16 @@ class CameraConfig:
     """
 
     source: str = RANGES
-    azimuth: float = 180.0
-    elevation: float = 20.0
-    roll: float = 5.0
+    azimuth: float | int = 180.0
+    elevation: float | int = 20.0
+    roll: float | int = 5.0
 
     def __post_init__(self) -> None:
         for name, limit in (("azimuth", 180), ("elevation", 90), ("roll", 180)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= limit:
                 raise ValueError(f"camera {name} is {value!r}, expected degrees between 0 and {limit}")
+            object.__setattr__(self, name, float(value))  # 90 and 90.0 are one setting, with one hash
 
 
 @dataclass
@@ -91,7 +92,10 @@ def normalise(
         mean = X.sum(1) / count[:, None]
         X = torch.where(visible[..., None], X - mean[:, None], 0)
     rms = (X.square().sum((1, 2)) / count).sqrt()
-    return X / rms.clamp_min(torch.finfo(X.dtype).eps)[:, None, None], mean, rms
+    kind = torch.finfo(X.dtype)
+    apart = rms > 8 * kind.eps * mean.abs().amax(1)  # less is the rounding of the mean, which is no picture
+    rms = torch.where(apart, rms, 0)
+    return torch.where(apart[:, None, None], X / rms.clamp_min(kind.tiny)[:, None, None], 0), mean, rms
 
 
 def upright(up: str) -> Float[Tensor, "3 3"]:

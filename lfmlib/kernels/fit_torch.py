@@ -26,11 +26,13 @@ from torch import Tensor
 
 TINY = 1e-300  # keeps 0 / 0 finite in float64
 STEPS, STEPS_CUDA = 60, 10  # Dinkelbach steps at most; 3 to 5 suffice unless a shape is a needle to 1 : 10,000
+NEWTON = 12  # steps on the scalar equation at most
 SMALL = 1024  # up to here the number of calls decides, not their size
 THIN = 1e-14  # squared: a view down to 1e-7 of the shape's size is looked at
 TOLERANCE = 1e-10  # relative gain of the ratio at which a sample is done; the next gain would be its square
 
 THIRD = (1.15063, -0.19453, 0.04418)  # 2 cos(acos(x) / 3) = 1 + polynomial of sqrt((1 + x) / 2), to 2e-4
+FULL = (0, 1, 2, 1, 3, 4, 2, 4, 5)  # the upper triangle laid out as a matrix
 UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 Vec = list[Tensor]  # components, each [B]
@@ -51,34 +53,35 @@ def solve_moments(
     """
     size = C[0] + C[3] + C[5]  # [B]
     reach = (H * H).sum(0).sqrt()
-    c = list((C / size.clamp_min(TINY)).unbind(0))
-    h = (H / reach.clamp_min(TINY)).unbind(0)
+    unit_C, unit_H = C / size.clamp_min(TINY), H / reach.clamp_min(TINY)
+    C3, H3 = unit_C[list(FULL)].T.reshape(-1, 3, 3), unit_H.T.reshape(-1, 2, 3)
+    n = torch.linalg.cross(H3[:, 0], H3[:, 1])
+    if len(n) <= SMALL or n.is_cuda:  # on a GPU no sample may go its own way: shapes must not depend on data
+        r = _dinkelbach(None, C3, H3.mT @ H3, n, thin)
+    else:
+        r = _maximise_ratio(unit_C, unit_H, C3, H3, n, thin)
+    s, R = _camera(r, C3, H3, thin)
+    return torch.where(size <= TINY, 1.0, s * reach / size.clamp_min(TINY)), R
+
+
+def _maximise_ratio(C: Tensor, H: Tensor, C3: Tensor, H3: Tensor, n3: Tensor, thin: float) -> Float[Tensor, "B 3"]:
+    """The short way, and the sure one for what it cannot prove."""
+    c, h = list(C.unbind(0)), H.unbind(0)
     h1, h2 = list(h[:3]), list(h[3:])
-    s, R = _camera(_maximise_ratio(c, h1, h2, thin), c, h1, h2, thin)
-    empty = size <= TINY
-    s = torch.where(empty, torch.ones_like(s), s * reach / size.clamp_min(TINY))
-    return s, R
-
-
-def _maximise_ratio(c: Vec, h1: Vec, h2: Vec, thin: float) -> Vec:
     n = _cross(h1, h2)
     b = [h1[i] * h1[j] + h2[i] * h2[j] for i, j in UPPER]
-    start = _toward_n(n)
-    if len(n[0]) <= SMALL or n[0].is_cuda:  # on a GPU no sample may go its own way: shapes must not depend on data
-        return list(_dinkelbach(torch.stack(start, -1), _matrix(c), _matrix(b), torch.stack(n, -1), thin).unbind(-1))
-    r, c32, b32, n32 = ([e.float() for e in v] for v in (start, c, b, n))
+    r, c32, b32, n32 = ([e.float() for e in v] for v in (_toward_n(n), c, b, n))
     for _ in range(2):
         r = _rough_sphere_maximum(r, c32, b32, n32)
-    r = [e.to(c[0].dtype) for e in r]
+    r = [e.to(C.dtype) for e in r]
     for _ in range(2):
         r = _newton_step(r, c, b, n)[0]
     r, proven = _newton_step(r, c, b, n)
+    result = torch.stack(r, -1)
     hard = torch.nonzero(~proven).squeeze(1)
     if hard.numel():
-        r_, c_, b_, n_ = ([e[hard] for e in v] for v in (r, c, b, n))
-        found = _dinkelbach(torch.stack(r_, -1), _matrix(c_), _matrix(b_), torch.stack(n_, -1), thin)
-        r = [e.index_copy(0, hard, f) for e, f in zip(r, found.unbind(-1), strict=True)]
-    return r
+        result[hard] = _dinkelbach(result[hard], C3[hard], H3[hard].mT @ H3[hard], n3[hard], thin)
+    return result
 
 
 def _toward_n(n: Vec) -> Vec:
@@ -142,22 +145,27 @@ def _newton_step(r: Vec, c: Vec, b: Vec, n: Vec) -> tuple[Vec, Tensor]:
 
 
 def _dinkelbach(
-    r: Float[Tensor, "B 3"], C: Float[Tensor, "B 3 3"], B: Float[Tensor, "B 3 3"], n: Float[Tensor, "B 3"], thin: float
+    r: Float[Tensor, "B 3"] | None,
+    C: Float[Tensor, "B 3 3"],
+    B: Float[Tensor, "B 3 3"],
+    n: Float[Tensor, "B 3"],
+    thin: float,
 ) -> Float[Tensor, "B 3"]:
     """The sure way, for every sample: global from any start."""
     # not a number in, not a number out: eigh would raise, and a diverged run has to end in its own words
     finite = torch.isfinite(C.sum((1, 2)) + B.sum((1, 2)) + n.sum(1))
-    r, n = (torch.where(finite[:, None], v, 0) for v in (r, n))
+    n = torch.where(finite[:, None], n, 0)
     C, B = (torch.where(finite[:, None, None], v, 0) for v in (C, B))
     # looking down a needle's length multiplies the ratio, so the axes of C are starts too
-    starts = torch.cat([r[:, None], (n / n.norm(dim=-1, keepdim=True).clamp_min(TINY))[:, None],
-                        torch.linalg.eigh(C).eigenvectors.mT], 1)  # [B, 5, 3]
-    starts = starts * torch.where(_inner(starts, n[:, None]) < 0, -1.0, 1.0)[..., None]
+    starts = torch.cat([torch.linalg.eigh(C).eigenvectors.mT, _unit(n)[:, None]], 1)  # [B, 4, 3]
+    if r is not None:
+        starts = torch.cat([torch.where(finite[:, None], r, 0)[:, None], starts], 1)
+    starts = torch.where(_inner(starts, n[:, None])[..., None] < 0, -starts, starts)
     values = _ratio_of(starts, C[:, None], B[:, None], n[:, None], thin)
     value, chosen = values.max(1)
-    best = starts[torch.arange(len(r), device=r.device), chosen]
+    best = starts[torch.arange(len(n), device=n.device), chosen]
     active = None
-    for _ in range(STEPS_CUDA if r.is_cuda else STEPS):
+    for _ in range(STEPS_CUDA if n.is_cuda else STEPS):
         r = _sphere_maximum(value[:, None, None] * C - B, n)
         new = _ratio_of(r, C, B, n, thin)
         gain = new - value
@@ -167,7 +175,7 @@ def _dinkelbach(
             best = torch.where(better[:, None], r, best)
         else:
             best[active] = torch.where(better[:, None], r, best[active])
-        if r.is_cuda:
+        if n.is_cuda:
             continue
         left = torch.nonzero(gain > TOLERANCE * value).squeeze(1)  # the samples that still gain go on alone
         if left.numel() == 0:
@@ -190,10 +198,12 @@ def _sphere_maximum(Q: Float[Tensor, "B 3 3"], n: Float[Tensor, "B 3"]) -> Float
     nudged = torch.where(e < 0, -1.0, 1.0) * e.abs().clamp_min(1e-140)
     e = torch.where(gap <= 0, nudged, e)
     delta = (e.abs() - gap).amax(1, keepdim=True)  # a lower bound of the root: Newton rises from it
-    for _ in range(8):
+    for _ in range(NEWTON):
         inverse = 1 / (delta + gap)
         terms = (e * inverse).square()
         norm2 = terms.sum(1, keepdim=True)
+        if not n.is_cuda and bool((norm2 < 1 + 1e-12).all()):
+            break
         delta = delta + norm2 * (norm2.sqrt() - 1) / (terms * inverse).sum(1, keepdim=True)  # on 1 - 1/|r|
     y = e / (delta + gap)
     r = (V @ (y / y.norm(dim=1, keepdim=True))[..., None]).squeeze(-1)
@@ -211,28 +221,24 @@ def _inner(x: Tensor, y: Tensor) -> Tensor:
     return (x * y).sum(-1)
 
 
-def _matrix(q: Vec) -> Float[Tensor, "B 3 3"]:
-    return torch.stack([q[0], q[1], q[2], q[1], q[3], q[4], q[2], q[4], q[5]], -1).view(-1, 3, 3)
+def _camera(
+    r: Float[Tensor, "B 3"], C: Float[Tensor, "B 3 3"], H: Float[Tensor, "B 2 3"], thin: float
+) -> tuple[Float[Tensor, " B"], Float[Tensor, "B 3 3"]]:
+    """Scale and rotation for a viewing direction: the rotation nearest to H among those whose last row is r."""
+    first = H[:, 0] + torch.linalg.cross(H[:, 1], r)
+    first = first - _inner(first, r)[:, None] * r
+    lost = first.norm(dim=1, keepdim=True) <= 1e-150  # the picture says nothing about the turn: any will do
+    smallest = torch.nn.functional.one_hot(r.abs().argmin(1), 3).to(r.dtype)
+    first = _unit(torch.where(lost, torch.linalg.cross(r, smallest), first))
+    first = _unit(first - _inner(first, r)[:, None] * r)  # once more: down a needle nearly all of it has cancelled
+    A = torch.stack([first, torch.linalg.cross(r, first)], 1)  # [B, 2, 3]
+    across = _inner(A, A @ C).sum(-1)
+    s = torch.where(across > thin, _inner(A, H).sum(-1) / across.clamp_min(thin), 0.0)
+    return s, torch.cat([A, r[:, None]], 1)
 
 
-def _camera(r: Vec, c: Vec, h1: Vec, h2: Vec, thin: float) -> tuple[Tensor, Tensor]:
-    """Best in-plane turn and scale for a viewing direction."""
-    sign = torch.copysign(torch.ones_like(r[2]), r[2])  # orthonormal u, v with u x v = r, no branch
-    a = -1 / (sign + r[2])
-    b = r[0] * r[1] * a
-    u = [1 + sign * r[0] * r[0] * a, sign * b, -sign * r[0]]
-    v = [b, sign + r[1] * r[1] * a, -r[1]]
-    cos, sin = _dot(h1, u) + _dot(h2, v), _dot(h2, u) - _dot(h1, v)
-    reach = (cos * cos + sin * sin).sqrt()
-    lost = reach <= 1e-150  # the picture says nothing about the turn
-    cos = torch.where(lost, torch.ones_like(cos), cos / reach.clamp_min(TINY))
-    sin = torch.where(lost, torch.zeros_like(sin), sin / reach.clamp_min(TINY))
-    row1 = [cos * x - sin * y for x, y in zip(u, v, strict=True)]
-    row2 = [sin * x + cos * y for x, y in zip(u, v, strict=True)]
-    across = _quadratic(c, row1) + _quadratic(c, row2)
-    s = torch.where(across > thin, reach / across.clamp_min(thin), torch.zeros_like(reach))
-    R = torch.stack([*row1, *row2, *r], -1).reshape(-1, 3, 3)
-    return s, R
+def _unit(x: Tensor) -> Tensor:
+    return x / x.norm(dim=-1, keepdim=True).clamp_min(TINY)
 
 
 def _times(q: Vec, x: Vec) -> Vec:

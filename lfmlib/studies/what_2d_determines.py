@@ -1,16 +1,19 @@
-"""What 2D keypoints and Eq. 1 determine and what they leave open: Prop. 1, the family of shapes with zero loss, floors,
-the mirror ambiguity, the inner fit, and how well an index encoding tells tokens apart.
+"""What 2D keypoints and Eq. 1 determine and what they leave open: Prop. 1, the shapes with zero loss, floors, the mirror
+ambiguity, the inner fit, and how well an index encoding tells tokens apart. Measurements first, then figures.
+
+A seed is a set of test pictures, the one that the run of that seed is tested on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float
+from pandas import DataFrame
 from torch import Tensor
 
-from lfmlib import data, encodings, experiments, geometry, metrics, plots, rigs, training, verdicts
+from lfmlib import encodings, experiments, geometry, metrics, plots, rigs, training, verdicts
 from lfmlib.baselines import floors
 from lfmlib.data import real, synthetic
 from lfmlib.data.batches import CameraConfig, EvaluationViews, evaluation_views, normalise
@@ -18,31 +21,29 @@ from lfmlib.data.shapes import ShapeSet
 from lfmlib.model import Lifter, LifterConfig
 from lfmlib.rigs import Rig
 from lfmlib.store import RunStore, read_tensors
-from lfmlib.training import RunConfig
-from lfmlib.verdicts import Verdict
+from lfmlib.training import RunConfig, RunData
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
-    import pandas
 
 TRAINED = ("synthetic_body17", "human17_cmu")  # what the runs and Prop. 1 are measured on, where it is there
 ARMS = {"every": "Eq. 1, injection every", "none": "Eq. 1, no index encoding"}
-AMPLITUDES = (0.0, 0.01, 0.1, 1.0, 10.0, 100.0)  # of random depths, in RMS radii of the picture
+EQUIVARIANCE_ARMS = ("none", "input", "input, Phi permuted too", "every", "every, Phi permuted too")
+AMPLITUDES = (0.01, 0.1, 1.0, 10.0, 100.0)  # of random depths, in RMS radii of the picture
 FACTORS = tuple(0.25 * k for k in range(-8, 13))  # of the true depth
 NOISE = 0.1  # RMS radii: how far "truth + noise" is off
 MIRRORED, HALF = "mirrored truth", "half mirrored truth"
-POLICIES = {"o3": "O(3)", "so3": "SO(3)", "flip": "per-category flip"}
 KINDS = ("vit", "rff", "rff_sqrt2", "rff_mc", "laplacian", "learned", "orthonormal")
 SIGMAS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 2.5, 3.5, 5.0, 7.0, 10.0)
 PRINTED_SIGMA = 2.5
-TINY = 1e-17  # where a loss of 0 is drawn on a logarithmic axis
-CONDITION_LIMIT = 1e16  # float64 tells no larger condition number
+ZERO = 1e-17  # where a loss of 0 is drawn on a logarithmic axis
+SINGULAR = 1e16  # float64 tells no larger condition number
 
 
 @dataclass(frozen=True)
 class Category:
-    """A category as this study looks at it: its test shapes, its mean training shape, and test views, one set a seed."""
+    """A category as this study looks at it: test shapes, mean training shape, and one set of test pictures per seed."""
 
     test: ShapeSet
     mean: Float[Tensor, "N 3"]
@@ -50,16 +51,18 @@ class Category:
 
     @property
     def name(self) -> str:
+        """Of the rig."""
         return self.test.rig.name
 
-    def score(self, P: Float[Tensor, "B N 3"], seed: int, method: str) -> dict[str, Any]:
-        """The row of a results table for predictions of the views of a seed."""
+    def row(self, seed: int, **columns: Any) -> dict[str, Any]:
+        """A table's row."""
+        return {"data": self.test.tag, "category": self.name, "seed": seed, **columns}
+
+    def score(self, P: Float[Tensor, "B N 3"], seed: int) -> dict[str, float | None]:
+        """o3, so3, flip and mm of predictions for the pictures of a seed."""
         views, rig = self.views[seed], self.test.rig
-        record = metrics.evaluate(
-            P, views.Y, views.known, radius=[self.test.radius], mm=[rig.mm], names=[rig.name]
-        )[0]  # fmt: skip
-        row = {"data": self.test.tag, "category": self.name, "method": method, "seed": seed}
-        return row | {name: record[name] for name in experiments.ERRORS}
+        scores = metrics.evaluate(P, views.Y, views.known, radius=[self.test.radius], mm=[rig.mm], names=[rig.name])
+        return {name: scores[0][name] for name in experiments.ERRORS}
 
 
 def load(frames: int, views: int, seeds: int) -> list[Category]:
@@ -67,13 +70,12 @@ def load(frames: int, views: int, seeds: int) -> list[Category]:
 
     Args:
         frames: shapes to generate per synthetic category, and the most that a mean shape is taken over.
-        views: test pictures per category and seed, from the default cameras; the ones that the runs are tested on.
-        seeds: 0 .. seeds - 1.
+        views: test pictures per category and seed, from the default cameras. seeds: 0 .. seeds - 1.
     """
     result = []
     for name in (*synthetic.categories(), *(name for name in real.available() if name in rigs.names())):
-        shapes = data.load(name, count=frames if name in synthetic.categories() else None)
-        train, test = shapes.train.thinned(frames), shapes.test
+        shapes = RunData.of(RunConfig((name,), count=frames))
+        train, test = shapes.train[0].thinned(frames), shapes.test[0]
         pictures = (evaluation_views([test], CameraConfig(), views, training.TEST_SEED + s) for s in range(seeds))
         result.append(Category(test, floors.mean_shape(train.points, train.known), tuple(pictures)))
     return result
@@ -95,79 +97,67 @@ def eq1(
     return residual / (X.shape[1] if visible is None else visible.sum(1))
 
 
-# Prop. 1
-
-
-def equivariance(categories: Sequence[Category], permutations: int, samples: int = 16) -> "pandas.DataFrame":
-    """How far untrained networks are from f(PX) = P f(X): largest deviation over random permutations, in float64.
+def equivariance(categories: Sequence[Category], permutations: int, samples: int = 16) -> DataFrame:
+    """How far untrained networks are from f(PX) = P f(X): the largest deviation over random permutations, in float64.
 
     Returns:
-        Columns data, category, seed, arm, deviation (largest coordinate difference over the RMS coordinate).
-    Source: Sec. 3.2. "encoding permuted too" hands row P(i) of Phi to keypoint i: equivariant in the pair (X, Phi).
+        Columns arm, deviation: largest coordinate difference over the RMS coordinate. With "Phi permuted
+        too" the rows of the encoding move with their keypoints: equivariance in the pair (X, Phi).
+    Source: Sec. 3.2.
     """
-    import pandas
-
     rows = []
-    for category in _trained(categories):
-        for seed, views in enumerate(category.views):
-            X, generator = views.X[:samples].double(), torch.Generator().manual_seed(seed)
-            for injection in ("none", "input", "every"):
-                model = Lifter(LifterConfig(injection=injection), [category.test.rig], seed).double()
-                worst = dict.fromkeys(("as is", "encoding permuted too"), 0.0)
-                with torch.no_grad():
-                    Y = model(X)
-                    for _ in range(permutations):
-                        order = _permutation(X.shape[1], generator)
-                        codes = {"as is": None, "encoding permuted too": model.codes[:, order]}
-                        for how, code in codes.items():
-                            off = (model(X[:, order], codes=code) - Y[:, order]).abs().max() / Y.square().mean().sqrt()
-                            worst[how] = max(worst[how], float(off))
-                rows += [
-                    {"data": category.test.tag, "category": category.name, "seed": seed,
-                     "arm": injection + (f", {how}" if how != "as is" else ""), "deviation": off}
-                    for how, off in worst.items() if injection != "none" or how == "as is"
-                ]  # fmt: skip
-    return pandas.DataFrame(rows)
+    for category, seed, views, generator in _pictures(categories, TRAINED):
+        X = views.X[:samples].double()
+        orders = [_permutation(X.shape[1], generator) for _ in range(permutations)]
+        for arm in EQUIVARIANCE_ARMS:
+            injection, _, both = arm.partition(", ")
+            model = Lifter(LifterConfig(injection=injection), [category.test.rig], seed).double()
+            Y = _lift(model, X)
+            codes = [model.codes[:, order] if both else None for order in orders]
+            permuted = [_lift(model, X[:, order], code) - Y[:, order] for order, code in zip(orders, codes, strict=True)]
+            deviation = float(torch.stack(permuted).abs().max() / Y.square().mean().sqrt())
+            rows.append(category.row(seed, arm=f"injection {arm}", deviation=deviation))
+    return DataFrame(rows)
 
 
 def permuted_losses(
-    categories: Sequence[Category], records: Sequence[Mapping[str, Any]], permutations: int, store: RunStore | None = None
-) -> "pandas.DataFrame":
+    categories: Sequence[Category],
+    records: Sequence[Mapping[str, Any]],
+    permutations: int,
+    store: RunStore | None = None,
+) -> DataFrame:
     """Eq. 1 of permutation-equivariant answers: as they are, with the outputs permuted alone, and with both permuted.
 
     The flat answer (x, y, 0) is equivariant and an exact minimiser of Eq. 1; the runs without encoding are equivariant
-    and trained towards one. Whatever network would produce the permuted outputs, its loss is the one measured here.
+    and trained towards one. Whatever network would give the permuted outputs, its loss is the one measured here.
 
     Returns:
-        Columns data, category, seed, answer, as_is, outputs_permuted, both_permuted: shares of the picture's variance,
-        means over samples and permutations; change_both: largest change of a sample's loss when both are permuted.
+        Columns answer; as_is, outputs_permuted, both_permuted (shares of the picture's variance, means over samples and
+        permutations); change_both (largest change of a sample's loss when both are permuted).
     """
-    import pandas
-
     rows = []
-    for category in _trained(categories):
-        for seed, views in enumerate(category.views):
-            generator, X = torch.Generator().manual_seed(seed), views.X.double()
-            blank = Lifter(LifterConfig(injection="none"), [category.test.rig], seed)
-            answers = {"flat answer": floors.flat(X), "untrained network": _lift(blank, views.X).double()}
-            for record in records:
-                config = RunConfig.from_dict(record["config"])
-                if (config.categories, config.seed, config.model.injection) == ((category.name,), seed, "none"):
-                    answers["trained network"] = _lift(trained(record, store), views.X).double()
-            orders = [_permutation(X.shape[1], generator) for _ in range(permutations)]
-            for answer, Y in answers.items():
-                loss = eq1(X, Y, None)
-                both = torch.stack([eq1(X[:, order], Y[:, order], None) for order in orders])
-                alone = torch.stack([eq1(X, Y[:, order], None) for order in orders])
-                rows.append({
-                    "data": category.test.tag, "category": category.name, "seed": seed, "answer": answer,
-                    "as_is": float(loss.mean()), "outputs_permuted": float(alone.mean()),
-                    "both_permuted": float(both.mean()), "change_both": float((both - loss).abs().max()),
-                })  # fmt: skip
-    return pandas.DataFrame(rows)
+    for category, seed, views, generator in _pictures(categories, TRAINED):
+        X, rig = views.X.double(), category.test.rig
+        answers_ = {"flat answer": floors.flat(X)}
+        answers_["untrained network"] = _lift(Lifter(LifterConfig(injection="none"), [rig], seed), views.X)
+        for record in records:
+            config = RunConfig.from_dict(record["config"])
+            if (config.categories, config.seed, config.model.injection) == ((category.name,), seed, "none"):
+                answers_["trained network"] = _lift(trained(record, store), views.X)
+        orders = [_permutation(X.shape[1], generator) for _ in range(permutations)]
+        for answer, Y in answers_.items():
+            loss = eq1(X, Y, None)
+            both = torch.stack([eq1(X[:, order], Y[:, order], None) for order in orders])
+            alone = torch.stack([eq1(X, Y[:, order], None) for order in orders])
+            means = {"as_is": loss, "outputs_permuted": alone, "both_permuted": both}
+            rows.append(category.row(
+                seed, answer=answer, **{name: float(value.mean()) for name, value in means.items()},
+                change_both=float((both - loss).abs().max()),
+            ))  # fmt: skip
+    return DataFrame(rows)
 
 
-def judge(deviations: "pandas.DataFrame", losses: "pandas.DataFrame", tolerance: float = 1e-6) -> list[Verdict]:
+def judge(deviations: DataFrame, losses: DataFrame, tolerance: float = 1e-6) -> list[verdicts.Verdict]:
     """Verdict on Prop. 1 per data set: does a permuted solution have the same loss, as its conclusion says?
 
     Args:
@@ -176,71 +166,58 @@ def judge(deviations: "pandas.DataFrame", losses: "pandas.DataFrame", tolerance:
     """
     result = []
     for name, mine in losses.groupby("category", sort=False):
-        own = deviations[(deviations["category"] == name) & (deviations["arm"] == "none")]
-        off, flat = float(own["deviation"].max()), mine[mine["answer"] == "flat answer"]
-        change = float((mine["outputs_permuted"] - mine["as_is"]).abs().max())
+        own = deviations[(deviations["category"] == name) & (deviations["arm"] == "injection none")]
+        off, flat = own["deviation"].max(), mine[mine["answer"] == "flat answer"]
+        change = (mine["outputs_permuted"] - mine["as_is"]).abs().max()
         evidence = (
-            f"f(PX)=Pf(X) to {off:.0e}; Eq. 1 of the flat minimiser {flat['as_is'].max():.0e}, of its permuted outputs "
-            f"{flat['outputs_permuted'].mean():.2f} of the 2D variance; with X permuted too it changes by "
+            f"f(PX)=Pf(X) to {off:.0e}; Eq. 1 of an equivariant minimiser {flat['as_is'].max():.0e}, of its permuted "
+            f"outputs {flat['outputs_permuted'].mean():.2f} of the 2D variance; with X permuted too it changes by "
             f"{mine['change_both'].max():.0e}"
         )
         result.append(verdicts.statement(
-            "PROP1", off < tolerance and change < tolerance, evidence=evidence, data=mine["data"].iloc[0],
+            "PROP1", bool(off < tolerance and change < tolerance), evidence=evidence, data=mine["data"].iloc[0],
             category=name, note="equivariance holds; the loss is invariant only where input and output move together",
         ))  # fmt: skip
     return result
 
 
-# The family of zero loss, by construction and by training
+def zero_loss_family(categories: Sequence[Category]) -> DataFrame:
+    """Eq. 1 of Y = (x, y, z) with random z of several sizes and, where runs are trained, with multiples of the true z.
 
-
-def zero_loss_family(categories: Sequence[Category]) -> "pandas.DataFrame":
-    """Eq. 1 of Y = (x, y, z) with random z of several amplitudes, and, where runs are trained, with factors on the true z.
-
-    With R = I, s = 1, t = 0 the residual is 0 without rounding; what is measured is what the solver makes of it.
+    With R = I, s = 1, t = 0 the residual is 0 without any rounding; what is measured is what the solver makes of it.
 
     Returns:
-        Columns data, category, seed, family ("random depth", "true depth times", "mean shape" for scale), amplitude,
-        median, worst (Eq. 1 over the samples, share of the picture's variance), error_o3, error_so3 (% of RMS radius).
+        Columns family ("random depth", "true depth times", and "mean shape" for scale), amplitude, median, worst (Eq. 1
+        over the samples, share of the picture's variance), and the errors where runs are trained (else NaN).
     """
-    import pandas
-
     rows = []
-    for category in categories:
-        for seed, views in enumerate(category.views):
-            X, generator = views.X.double(), torch.Generator().manual_seed(seed)
-            noise = torch.randn(X.shape[:2], generator=generator, dtype=X.dtype)
-            known = [("random depth", a, _with_depth(X, a * noise)) for a in AMPLITUDES]
-            if category.name in TRAINED:
-                _, _, size = normalise(views.Y[..., :2].double(), views.visible)
-                z = views.Y[..., 2].double() / size[:, None]
-                known += [("true depth times", c, _with_depth(X, c * z)) for c in FACTORS]
-            known.append(("mean shape", 1.0, floors.constant(category.mean.double(), len(X))))
-            for family, amplitude, Y in known:
-                loss, score = eq1(X, Y, views.visible), {}
-                if category.name in TRAINED:
-                    score = category.score(Y, seed, family)
-                rows.append({
-                    "data": category.test.tag, "category": category.name, "seed": seed, "family": family,
-                    "amplitude": amplitude, "median": float(loss.median()), "worst": float(loss.max()),
-                    "error_o3": score.get("o3"), "error_so3": score.get("so3"),
-                })  # fmt: skip
-    return pandas.DataFrame(rows)
+    for category, seed, views, generator in _pictures(categories):
+        X, errors = views.X.double(), category.name in TRAINED
+        noise = torch.randn(X.shape[:2], generator=generator, dtype=X.dtype)
+        shapes = [("random depth", a, _with_depth(X, a * noise)) for a in AMPLITUDES]
+        if errors:
+            shapes += [("true depth times", c, _with_depth(X, c * _true_depth(views))) for c in FACTORS]
+        shapes.append(("mean shape", 1.0, floors.constant(category.mean.double(), len(X))))
+        for family, amplitude, Y in shapes:
+            loss, score = eq1(X, Y, views.visible), category.score(Y, seed) if errors else {}
+            level = {"median": float(loss.median()), "worst": float(loss.max())}
+            rows.append(category.row(seed, family=family, amplitude=amplitude, **level, o3_error=score.get("o3"),
+                                     so3_error=score.get("so3")))  # fmt: skip
+    return DataFrame(rows)
 
 
 def runs(categories: Sequence[Category], steps: int, frames: int) -> list[RunConfig]:
-    """Eq. 1 as the paper trains it, with its encoding in every layer at weight 1 and without any, per data set and seed.
+    """Eq. 1 as the paper trains it: its encoding in every layer at weight 1, and no encoding; per data set and seed.
 
     Width and depth are small; optimiser, rate, weight decay and batch are the paper's; no schedule and no early stop.
     """
     return [
         RunConfig(
-            (category.name,), model=LifterConfig(width=64, depth=4, heads=4, injection=injection, alpha=1.0), count=frames,
-            steps=steps, lr=1e-4, schedule="constant", seed=seed, evaluations=12, test_views=len(category.views[0].X),
+            (category.name,), model=LifterConfig(width=64, depth=4, heads=4, injection=injection, alpha=1.0), seed=seed,
+            count=frames, steps=steps, lr=1e-4, schedule="constant", evaluations=12, test_views=len(views.X),
         )
-        for category in _trained(categories)
         for injection in ARMS
-        for seed in range(len(category.views))
+        for category, seed, views, _ in _pictures(categories, TRAINED)
     ]  # fmt: skip
 
 
@@ -252,408 +229,322 @@ def trained(record: Mapping[str, Any], store: RunStore | None = None) -> Lifter:
     return model
 
 
-def run_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Results rows of the runs: last step, the read-out that the paper describes."""
-    rows = [row for r in records for row in experiments.rows(r, method=ARMS[r["config"]["model"]["injection"]])]
-    return [row for row in rows if (row["read_out"], row["stop"]) == ("fit", "last")]
+def run_rows(records: Sequence[Mapping[str, Any]]) -> DataFrame:
+    """Results rows of the runs: last step, shape as fitted, which is how the paper reads a shape out."""
+    rows = [row for record in records for row in experiments.rows(record, method=_arm(record))]
+    frame = DataFrame(rows)
+    return frame[(frame["read_out"] == "fit") & (frame["stop"] == "last")]
 
 
-def run_curves(records: Sequence[Mapping[str, Any]], store: RunStore | None = None) -> "pandas.DataFrame":
-    """Loss and test errors over the steps of every run, for the read-out that the paper describes."""
-    import pandas
-
-    rows = [
-        row for r in records
-        for row in experiments.curve_rows(
-            store or RunStore(), r, category=r["config"]["categories"][0], method=ARMS[r["config"]["model"]["injection"]]
-        )
-    ]  # fmt: skip
-    frame = pandas.DataFrame(rows)
+def run_curves(records: Sequence[Mapping[str, Any]], store: RunStore | None = None) -> DataFrame:
+    """Loss and test errors over the steps of every run, shape as fitted."""
+    store = store or RunStore()
+    frame = DataFrame([row for r in records for row in experiments.curve_rows(store, r, method=_arm(r))])
     return frame[frame["read_out"] == "fit"]
 
 
 def depths(
     categories: Sequence[Category], records: Sequence[Mapping[str, Any]], store: RunStore | None = None
-) -> "pandas.DataFrame":
+) -> DataFrame:
     """What depth the trained networks answer with, beside the truth.
 
     Returns:
-        Columns category, method, seed; depth_sd, true_depth_sd (RMS radii of the picture); correlation (|Pearson| of
-        predicted and true depth in the camera frame, mean over views), by_chance (the same with the truth of another
-        view); thickness (smallest over largest singular value of the centred answer), true_thickness.
+        Columns method; depth_sd, true_depth_sd (RMS radii of the picture); correlation (|Pearson| between predicted and
+        true depth in the camera frame, mean over pictures), by_chance (the same with the truth of another picture);
+        thickness, true_thickness (smallest over largest singular value of the centred shape).
     """
-    import pandas
-
     rows, known = [], {category.name: category for category in categories}
     for record in records:
         config = RunConfig.from_dict(record["config"])
-        views = known[config.categories[0]].views[config.seed]
-        Y = _lift(trained(record, store), views.X)
-        z = geometry.to_camera_frame(Y, geometry.solve_camera(views.X, Y))[..., 2]
-        _, _, size = normalise(views.Y[..., :2])
-        truth = views.Y[..., 2] / size[:, None]
-        rows.append({
-            "category": config.categories[0], "method": ARMS[config.model.injection], "seed": config.seed,
-            "depth_sd": float(z.std(1).mean()), "true_depth_sd": float(truth.std(1).mean()),
-            "correlation": _correlation(z, truth), "by_chance": _correlation(z, truth.roll(1, 0)),
-            "thickness": _thickness(Y), "true_thickness": _thickness(views.Y),
-        })  # fmt: skip
-    return pandas.DataFrame(rows)
+        category = known[config.categories[0]]
+        views = category.views[config.seed]
+        Y, truth = _lift(trained(record, store), views.X), _true_depth(views)
+        z = geometry.to_camera_frame(Y, geometry.solve_camera(views.X, Y))[..., 2].double()
+        rows.append(category.row(
+            config.seed, method=_arm(record), depth_sd=float(z.std(1).mean()), true_depth_sd=float(truth.std(1).mean()),
+            correlation=_correlation(z, truth), by_chance=_correlation(z, truth.roll(1, 0)),
+            thickness=_thickness(Y), true_thickness=_thickness(views.Y),
+        ))  # fmt: skip
+    return DataFrame(rows)
 
 
-# Answers that need no learning: floors, and the truth in a mirror
-
-
-def answers(categories: Sequence[Category]) -> list[dict[str, Any]]:
-    """Results rows of the flat answer, the mean shape, the mirrored truth, and the truth with every second one mirrored."""
+def answers(categories: Sequence[Category]) -> DataFrame:
+    """Results rows of answers without learning: flat, mean shape, the truth mirrored, every second truth mirrored."""
     rows = []
-    for category in categories:
-        for seed, views in enumerate(category.views):
-            mirrored = metrics.mirrored(views.Y)
-            odd = (torch.arange(len(views.Y)) % 2 == 1)[:, None, None]
-            methods = {
-                "flat": floors.flat(views.X), "mean": floors.constant(category.mean, len(views.X)),
-                MIRRORED: mirrored, HALF: torch.where(odd, mirrored, views.Y),
-            }  # fmt: skip
-            rows += [category.score(P, seed, method) for method, P in methods.items()]
-    return rows
+    for category, seed, views, _ in _pictures(categories):
+        mirrored, odd = metrics.mirrored(views.Y), torch.arange(len(views.Y)) % 2 == 1
+        shapes = {
+            "flat": floors.flat(views.X), "mean": floors.constant(category.mean, len(views.X)),
+            MIRRORED: mirrored, HALF: torch.where(odd[:, None, None], mirrored, views.Y),
+        }  # fmt: skip
+        rows += [category.row(seed, method=method, **category.score(P, seed)) for method, P in shapes.items()]
+    return DataFrame(rows)
 
 
-def mirror_pictures(categories: Sequence[Category]) -> "pandas.DataFrame":
-    """Largest difference between the picture of a shape and that of its mirror image, float64, in shape RMS radii.
+def mirror_pictures(categories: Sequence[Category]) -> DataFrame:
+    """Largest difference between the picture of a shape and that of its mirror image, float64, in RMS radii.
 
-        P R y  against  P R' M y,   M = diag(-1, 1, 1),  R' = diag(1, 1, -1) R M  in SO(3)
+        P R y  against  P R' M y,   M = diag(-1, 1, 1),  R' = diag(1, 1, -1) R M,  det R' = 1,  R random
 
     Returns:
-        Columns data, category, seed, other_side (R', the camera on the other side), same_side (R itself: the control).
+        Columns other_side (seen through R', from behind), same_side (seen through R: the control).
     """
-    import pandas
-
     mirror, behind = (torch.diag(torch.tensor(d, dtype=torch.float64)) for d in ([-1, 1, 1], [1, 1, -1]))
     rows = []
-    for category in categories:
-        for seed, views in enumerate(category.views):
-            Y = geometry.centred(views.Y.double(), views.known) / category.test.radius
-            R = geometry.random_rotations(len(Y), torch.Generator().manual_seed(seed), torch.float64)
-            one, none = Y.new_ones(len(Y)), Y.new_zeros(len(Y), 2)
-            seen = geometry.project(Y, geometry.Camera(one, R, none))
-            cameras = {"other_side": behind @ R @ mirror, "same_side": R}
-            other = {k: geometry.project(Y @ mirror, geometry.Camera(one, turned, none)) for k, turned in cameras.items()}
-            row = {"data": category.test.tag, "category": category.name, "seed": seed}
-            rows.append(row | {k: float((seen - picture).abs().max()) for k, picture in other.items()})
-    return pandas.DataFrame(rows)
+    for category, seed, views, generator in _pictures(categories):
+        Y = geometry.centred(views.Y.double(), views.known) / category.test.radius
+        R = geometry.random_rotations(len(Y), generator, torch.float64)
+        one, none = Y.new_ones(len(Y)), Y.new_zeros(len(Y), 2)
+        seen = geometry.project(Y, geometry.Camera(one, R, none))
+        other = {
+            side: geometry.project(Y @ mirror, geometry.Camera(one, turned, none))
+            for side, turned in {"other_side": behind @ R @ mirror, "same_side": R}.items()
+        }
+        rows.append(category.row(seed, **{side: float((seen - X).abs().max()) for side, X in other.items()}))
+    return DataFrame(rows)
 
 
-# The inner fit
-
-
-def residual_ratios(categories: Sequence[Category]) -> "pandas.DataFrame":
+def residual_ratios(categories: Sequence[Category]) -> DataFrame:
     """Residual of the algebraic camera over that of the exact one, for shapes that do not fit perfectly.
 
     Returns:
-        Columns data, category, shape ("mean shape", "truth + noise"), samples, ratio_of_sums, q05, q50, q95, worst
-        (of the samples' ratios), smallest. A sample whose exact residual is below 1e-12 of the picture is left out: a
-        category of one shape has none for its mean shape.
+        One row per category and shape ("mean shape", "truth + noise"), seeds pooled: samples, ratio_of_sums, and of the
+        samples' ratios smallest, q05, q50, q95, largest. Samples whose exact residual is below 1e-12 of the picture are
+        left out: the mean shape of a category with a single shape has no residual.
     """
-    import pandas
-
+    residuals: dict[tuple[str, str, str], list[tuple[Tensor, Tensor]]] = {}
+    for category, _, views, generator in _pictures(categories):
+        noise = torch.randn(views.Y.shape, generator=generator, dtype=torch.float64) / 3**0.5
+        noisy = views.Y + NOISE * category.test.radius * noise
+        constant = floors.constant(category.mean, len(views.X))
+        for shape, Y in {"mean shape": constant, f"truth + {100 * NOISE:.0f} % noise": noisy}.items():
+            pair = tuple(eq1(views.X, Y, views.visible, camera) for camera in ("exact", "algebraic"))
+            residuals.setdefault((category.test.tag, category.name, shape), []).append(pair)
     rows = []
-    for category in categories:
-        sums: dict[str, list[tuple[Tensor, Tensor]]] = {"mean shape": [], f"truth + {100 * NOISE:.0f} % noise": []}
-        for seed, views in enumerate(category.views):
-            generator = torch.Generator().manual_seed(seed)
-            noise = torch.randn(views.Y.shape, generator=generator, dtype=torch.float64) / 3**0.5
-            noisy = views.Y.double() + NOISE * category.test.radius * noise
-            constant = floors.constant(category.mean.double(), len(views.X))
-            for pairs, Y in zip(sums.values(), (constant, noisy), strict=True):
-                pairs.append(tuple(eq1(views.X, Y, views.visible, camera) for camera in ("exact", "algebraic")))
-        for shape, pairs in sums.items():
-            exact, algebraic = (torch.cat(part) for part in zip(*pairs, strict=True))
-            keep = exact > 1e-12
-            if not bool(keep.any()):
-                continue
-            ratio = algebraic[keep] / exact[keep]
-            quantiles = torch.quantile(ratio, torch.tensor([0.05, 0.5, 0.95], dtype=ratio.dtype)).tolist()
-            rows.append({
-                "data": category.test.tag, "category": category.name, "shape": shape, "samples": int(keep.sum()),
-                "ratio_of_sums": float(algebraic[keep].sum() / exact[keep].sum()),
-                **dict(zip(("q05", "q50", "q95"), quantiles, strict=True)),
-                "worst": float(ratio.max()), "smallest": float(ratio.min()),
-            })  # fmt: skip
-    return pandas.DataFrame(rows)
-
-
-# Index encodings
+    for key, pairs in residuals.items():
+        exact, algebraic = (torch.cat(part) for part in zip(*pairs, strict=True))
+        exact, algebraic = exact[exact > 1e-12], algebraic[exact > 1e-12]
+        if len(exact):
+            spread = torch.quantile(algebraic / exact, exact.new_tensor([0, 0.05, 0.5, 0.95, 1])).tolist()
+            row = dict(zip(("data", "category", "shape"), key, strict=True), samples=len(exact))
+            row["ratio_of_sums"] = float(algebraic.sum() / exact.sum())
+            rows.append(row | dict(zip(("smallest", "q05", "q50", "q95", "largest"), spread, strict=True)))
+    return DataFrame(rows)
 
 
 def conditioning(
     seeds: int, sizes: Sequence[int] = tuple(range(8, 69, 4)), widths: Sequence[int] = (64, 256), tokens: int = 17
-) -> "pandas.DataFrame":
+) -> DataFrame:
     """Neighbour similarity and condition number of every index encoding, over N at the printed sigma and over sigma.
 
     Args:
-        seeds: draws of the random encodings.
-        sizes: numbers of tokens N, on a chain of that many keypoints. tokens: N of the sweep over sigma.
-        widths: D.
+        seeds: draws of the random encodings. sizes: numbers of tokens N, on a chain of that many keypoints.
+        widths: D. tokens: N of the sweep over sigma.
     Returns:
         Columns sweep ("tokens", "sigma"), encoding, N, D, sigma, seed, neighbour_similarity, condition_number.
     """
-    import pandas
-
-    cells = [("tokens", kind, n, PRINTED_SIGMA) for kind in KINDS for n in dict.fromkeys((*sizes, tokens))]
+    cells = [("tokens", kind, n, PRINTED_SIGMA) for kind in KINDS for n in sorted({*sizes, tokens})]
     cells += [("sigma", kind, tokens, sigma) for kind in ("rff", "rff_sqrt2", "rff_mc") for sigma in SIGMAS]
     rows = []
     for sweep, kind, n, sigma in cells:
+        chain = Rig("chain", tuple(map(str, range(n))), tuple((i, i + 1) for i in range(n - 1)))
         for width in widths:
             for seed in range(seeds if kind in encodings.RANDOM else 1):
-                phi = encodings.encode(
-                    kind, chain(n), width, sigma=sigma, generator=torch.Generator().manual_seed(seed),
-                    dtype=torch.float64,
-                )  # fmt: skip
+                generator = torch.Generator().manual_seed(seed)
+                phi = encodings.encode(kind, chain, width, sigma=sigma, generator=generator, dtype=torch.float64)
                 rows.append({
                     "sweep": sweep, "encoding": kind, "N": n, "D": width, "sigma": sigma, "seed": seed,
                     "neighbour_similarity": encodings.neighbour_similarity(phi),
                     "condition_number": encodings.condition_number(phi),
                 })  # fmt: skip
-    return pandas.DataFrame(rows)
+    return DataFrame(rows)
 
 
-def chain(n: int) -> Rig:
-    """A rig of n keypoints, each joined to the next: the graph for which index neighbours are graph neighbours."""
-    return Rig(f"chain{n}", tuple(map(str, range(n))), tuple((i, i + 1) for i in range(n - 1)))
-
-
-def conditioning_table(frame: "pandas.DataFrame", tokens: int = 17) -> "pandas.DataFrame":
+def conditioning_table(frame: DataFrame, tokens: int = 17) -> DataFrame:
     """Median over the draws at N = `tokens` and the printed sigma: one row per encoding, one column per width."""
     mine = frame[(frame["sweep"] == "tokens") & (frame["N"] == tokens)]
     return mine.groupby(["encoding", "D"], sort=False)[["neighbour_similarity", "condition_number"]].median().unstack()
 
 
-def headline(
-    table: "pandas.DataFrame", family: "pandas.DataFrame", ratios: "pandas.DataFrame", answered: "pandas.DataFrame"
-) -> dict[str, float]:
+def headline(table: DataFrame, family: DataFrame, ratios: DataFrame, deep: DataFrame) -> dict[str, dict[str, float]]:
     """The numbers that a reader looks for first, per data set that runs were trained on."""
     result = {}
-    for name in dict.fromkeys(answered["category"]):
-        mine = table[table["category"] == name].groupby("method")[["o3", "so3", "flip"]].mean()
-        random = family[(family["category"] == name) & (family["family"] == "random depth")]
-        deep = answered[(answered["category"] == name) & (answered["method"] == ARMS["every"])]
+    for name in dict.fromkeys(deep["category"]):
+        means = table[table["category"] == name].groupby("method")[["o3", "so3"]].mean()
+        drawn = family[(family["category"] == name) & (family["family"] == "random depth")]
+        depth = deep[(deep["category"] == name) & (deep["method"] == ARMS["every"])]
         fit = ratios[(ratios["category"] == name) & (ratios["shape"] == "mean shape")]
         result[name] = {
-            "Eq. 1 of (x, y, random depth), worst sample": float(random["worst"].max()),
-            "flat floor, O(3) %": float(mine["o3"]["flat"]),
-            "mean shape, O(3) %": float(mine["o3"]["mean"]),
-            "paper-literal run, O(3) %": float(mine["o3"][ARMS["every"]]),
-            "its depth against the truth, |r|": float(deep["correlation"].mean()),
-            "the same by chance, |r|": float(deep["by_chance"].mean()),
-            "mirrored truth, SO(3) %": float(mine["so3"][MIRRORED]),
+            "Eq. 1 of (x, y, random depth), worst sample": float(drawn["worst"].max()),
+            "flat floor, O(3) %": float(means["o3"]["flat"]),
+            "mean shape, O(3) %": float(means["o3"]["mean"]),
+            "paper-literal run, O(3) %": float(means["o3"][ARMS["every"]]),
+            "its depth against the truth, |r|": float(depth["correlation"].mean()),
+            "the same by chance, |r|": float(depth["by_chance"].mean()),
+            "mirrored truth, SO(3) %": float(means["so3"][MIRRORED]),
             "algebraic over exact residual, mean shape": float(fit["ratio_of_sums"].iloc[0]),
         }
     return result
 
 
-# Figures
-
-
-def figure_permutations(deviations: "pandas.DataFrame", losses: "pandas.DataFrame") -> "matplotlib.figure.Figure":
+def figure_permutations(deviations: DataFrame, losses: DataFrame) -> "matplotlib.figure.Figure":
     """Left: how far networks are from equivariance. Right: what permuting does to Eq. 1 of equivariant answers."""
     figure, (left, right) = plots.panels(1, 2, width=4.8, height=2.7)
     names = list(dict.fromkeys(losses["category"]))
-    arms = list(dict.fromkeys(deviations["arm"]))
-    for name, marker in zip(names, "os", strict=False):
-        mine = deviations[deviations["category"] == name]
-        shift = 0.12 * (2 * names.index(name) - len(names) + 1)
-        left.plot(
-            mine["deviation"], [arms.index(arm) + shift for arm in mine["arm"]], ls="", marker=marker, ms=5,
-            color=plots.colour(name, names), alpha=0.6, label=name,
-        )  # fmt: skip
-    left.set(xscale="log", xlim=(1e-16, 1e2), xlabel="largest |f(PX) - P f(X)| (RMS coordinates of f)")
-    left.set_yticks(range(len(arms)), arms)
-    answers_, treatments = list(dict.fromkeys(losses["answer"])), {
-        "as_is": ("as it is", "o"), "both_permuted": ("input and output permuted", "x"),
-        "outputs_permuted": ("output permuted alone (Prop. 1)", "D"),
-    }  # fmt: skip
-    for place, (column, (label, marker)) in enumerate(treatments.items()):
-        line = plots.CYCLE[(2, 1, 4)[place]]
-        for name in names:
-            mine, shift = losses[losses["category"] == name], 0.12 * (2 * names.index(name) - len(names) + 1)
-            rows = [answers_.index(answer) + shift for answer in mine["answer"]]
-            right.plot(
-                mine[column].clip(lower=TINY), rows, ls="", marker=marker, color=line, mfc="none", ms=(6, 4, 5)[place],
-                label=label if name == names[0] else None,
-            )  # fmt: skip
-    right.set(xscale="log", xlim=(TINY / 3, 10), xlabel="Eq. 1 (share of the 2D variance; below 1e-17 drawn at 1e-17)")
-    right.set_yticks(range(len(answers_)), answers_)
+    answered = {"as_is": "as it is", "both_permuted": "input and output permuted", "outputs_permuted": "output alone"}
+    looks = dict(zip(answered, (("o", 6, "#009e73"), ("x", 4, "#e69f00"), ("D", 5, "#d55e00")), strict=True))
+    for ax, frame, kind in ((left, deviations, "arm"), (right, losses, "answer")):
+        rows = list(dict.fromkeys(frame[kind]))
+        ax.set_yticks(range(len(rows)), rows)
+        ax.set_ylim(len(rows) - 0.5, -0.5)
+        for number, name in enumerate(names):
+            mine = frame[frame["category"] == name]
+            places = [rows.index(row) + 0.13 * (2 * number - len(names) + 1) for row in mine[kind]]
+            if ax is left:
+                look = {"marker": "os"[number], "color": plots.colour(name, names), "alpha": 0.6}
+                ax.plot(mine["deviation"], places, ls="", ms=5, label=name, **look)
+                continue
+            for column, (marker, size, colour) in looks.items():
+                label = answered[column] if number == 0 else None
+                values = mine[column].clip(lower=ZERO)
+                ax.plot(values, places, ls="", marker=marker, ms=size, color=colour, mfc="none", label=label)
+    left.set(xscale="log", xlim=(1e-16, 1e2), xlabel="largest |f(PX) - P f(X)|\n(share of f's RMS coordinate)")
+    right.set(xscale="log", xlim=(ZERO / 5, 10), xlabel="Eq. 1 (share of the 2D variance)\n0 is drawn at the left edge")
     for ax in (left, right):
-        ax.invert_yaxis()
-        ax.margins(y=0.15)
         ax.grid(axis="x", alpha=0.3)
-        ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=3, columnspacing=1, handletextpad=0.2)
+        ax.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, columnspacing=1, handletextpad=0.2)
     return figure
 
 
-def figure_zero_loss(family: "pandas.DataFrame") -> "matplotlib.figure.Figure":
+def figure_zero_loss(family: DataFrame) -> "matplotlib.figure.Figure":
     """Left: error along the line (x, y, c z), on which Eq. 1 is 0. Right: Eq. 1 of (x, y, random depth)."""
-    figure, (left, right) = plots.panels(1, 2, width=4.2, height=3.1)
+    figure, (left, right) = plots.panels(1, 2, width=4.4, height=3.4)
     line = family[family["family"] == "true depth times"]
-    names = list(dict.fromkeys(line["category"]))
+    names, tags = list(dict.fromkeys(line["category"])), list(dict.fromkeys(family["data"]))
     for name in names:
-        mine = line[line["category"] == name]
-        for column, style in (("error_o3", "-"), ("error_so3", ":")):
-            means = plots.summary(mine, ["amplitude"], column)
-            label = f"{name}, {'O(3)' if style == '-' else 'SO(3)'}"
-            left.plot(means["amplitude"], means["mean"], ls=style, color=plots.colour(name, names), label=label)
-    left.set(
-        xlabel="c: answer (x, y, c times the true depth); Eq. 1 is 0 for every c", ylabel="PA-MPJPE (% of RMS radius)",
-        ylim=(0, None), xlim=(min(FACTORS), max(FACTORS)), title="no gradient along this line",
-    )  # fmt: skip
-    left.axvline(0, color=plots.COLOURS["flat"], lw=1, ls="--", label="the flat answer")
-    left.axvline(1, color=plots.COLOURS["truth"], lw=1, ls="--", label="the truth")
-    left.legend(fontsize=7, loc="upper right", bbox_to_anchor=(1, 0.99))
-    tags = list(dict.fromkeys(family["data"]))
+        for column, style, policy in (("o3_error", "-", "O(3)"), ("so3_error", ":", "SO(3)")):
+            means = line[line["category"] == name].groupby("amplitude")[column].mean()
+            left.plot(means.index, means, ls=style, color=plots.colour(name, names), label=f"{name}, {policy}")
+    left.axvline(0, color=plots.COLOURS["flat"], lw=1, ls="--", label="flat answer")
+    left.axvline(1, color=plots.COLOURS["truth"], lw=1, ls="--", label="truth")
+    left.set(xlabel="c of the answer (x, y, c times the true depth)", ylabel="PA-MPJPE (% of RMS radius)")
+    left.set(ylim=(0, None), xlim=(min(FACTORS), max(FACTORS)), title="Eq. 1 is 0 everywhere on this axis")
     for tag in tags:
-        mine = family[(family["data"] == tag) & (family["family"] == "random depth") & (family["amplitude"] > 0)]
-        for column, style, how in (("median", "o-", "median"), ("worst", "^:", "worst sample")):
-            grouped = mine.groupby("amplitude")[column]
-            level = grouped.median() if column == "median" else grouped.max()
-            colour = plots.colour(tag, tags)
-            right.plot(level.index, level, style, ms=4, color=colour, label=f"{tag} categories, {how}")
+        drawn = family[(family["data"] == tag) & (family["family"] == "random depth")].groupby("amplitude")
+        levels = {"median": (drawn["median"].median(), "o-"), "worst sample": (drawn["worst"].max(), "^:")}
+        for what, (level, style) in levels.items():
+            right.plot(level.index, level, style, ms=4, color=plots.colour(tag, tags), label=f"{tag}, {what}")
     usual = family[family["family"] == "mean shape"]["median"].median()
-    right.axhline(usual, color=plots.COLOURS["mean"], ls="--", lw=1, label="mean shape, median: for scale")
-    right.set(
-        xscale="log", yscale="log", ylim=(1e-27, 10), xlabel="random depth, sd (RMS radii of the picture)",
-        ylabel=plots.LABELS["loss"], title="(x, y, anything): the loss that the solver finds",
-    )  # fmt: skip
-    right.legend(fontsize=7, loc="center left", bbox_to_anchor=(0, 0.72))
+    right.axhline(usual, color=plots.COLOURS["mean"], ls="--", lw=1, label="mean shape, median (for scale)")
+    right.set(xscale="log", yscale="log", ylim=(1e-27, 10), xlabel="sd of the random depth (RMS radii of the picture)")
+    right.set(ylabel=plots.LABELS["loss"], title="answer (x, y, random): what the solver finds")
+    for ax in (left, right):
+        ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3 if ax is left else 2)
     return figure
 
 
-def figure_training(curves: "pandas.DataFrame", table: "pandas.DataFrame") -> "matplotlib.figure.Figure":
-    """Eq. 1 (top) and the most forgiving error (bottom) over the steps of the paper-literal runs; floors as lines."""
+def figure_training(curves: DataFrame, table: DataFrame) -> "matplotlib.figure.Figure":
+    """Eq. 1 (top) and the most forgiving error (bottom) over the steps, one line per run; floors as lines."""
     names = list(dict.fromkeys(curves["category"]))
-    figure, axes = plots.panels(2, len(names), width=4.2, height=2.4, squeeze=False, sharex="col")
+    figure, axes = plots.panels(2, len(names), width=4.2, height=2.4, squeeze=False, sharex="col", sharey="row")
     for name, top, bottom in zip(names, *axes, strict=True):
-        mine, own = curves[curves["category"] == name], table[table["category"] == name]
-        levels = {floor: float(own[own["method"] == floor]["o3"].mean()) for floor in ("flat", "mean")}
-        plots.curves(mine, "step", "loss", "method", ax=top, title=name, log_y=True)
-        plots.curves(mine, "step", "o3", "method", ax=bottom, floors=levels)
-        top.set(xlabel="", ylabel="Eq. 1 in training\n(share of the 2D variance)")
-        bottom.set(ylim=(0, None), ylabel="PA-MPJPE, O(3)\n(% of RMS radius)")
-        bottom.legend(fontsize=7, ncols=2, loc="lower right")
-        top.get_legend().remove()
-    return figure
+        own = table[table["category"] == name]
+        for (method, seed), run in curves[curves["category"] == name].groupby(["method", "seed"], sort=False):
+            line, label = plots.colour(method, list(ARMS.values())), f"{method} (a line per seed)"
+            for ax, column in ((top, "loss"), (bottom, "o3")):
+                ax.plot(run["step"], run[column], color=line, lw=1.2, label=label if seed == 0 else None)
+        for floor, style in (("flat", "--"), ("mean", ":")):
+            level = own[own["method"] == floor]["o3"].mean()
+            bottom.axhline(level, color=plots.colour(floor), ls=style, lw=1.5, label=f"floor: {floor}")
+        top.set(yscale="log", title=name)
+        bottom.set(xlabel=plots.LABELS["step"], ylim=(0, None))
+    axes[0, 0].set_ylabel("Eq. 1 in training\n(share of the 2D variance)")
+    axes[1, 0].set_ylabel(plots.LABELS["o3"])
+    return _legend(figure, axes[1, 0], "outside lower center", 4)
 
 
-def figure_floors(table: "pandas.DataFrame", categories: Sequence[Category]) -> "matplotlib.figure.Figure":
-    """What a method has to beat per category: bars under the per-category flip, sd over seeds of the views."""
+def figure_floors(table: DataFrame, categories: Sequence[Category]) -> "matplotlib.figure.Figure":
+    """What a method has to beat per category; whiskers: sd over seeds of the pictures."""
     figure, ax = plots.panels(width=6.4, height=_height(categories))
     rows = _category_axis(ax, categories)
+    said = {"flat": "flat answer (x, y, 0): no learning", "mean": "mean shape: needs 3D labels"}
     for floor, shift in (("flat", -0.2), ("mean", 0.2)):
         means = plots.summary(table[table["method"] == floor], ["category"], "flip")
         places = [rows[name] + shift for name in means["category"]]
-        label = {"flat": "flat answer (x, y, 0): no learning", "mean": "mean shape: needs 3D labels"}[floor]
-        ax.barh(places, means["mean"], 0.38, xerr=means["std"], color=plots.colour(floor), label=label, error_kw={"lw": 1})
-    ax.set(xlabel=plots.LABELS["flip"])
-    return _legend_on_top(figure, ax, 2)
+        look = {"color": plots.colour(floor), "label": said[floor], "error_kw": {"lw": 1}}
+        ax.barh(places, means["mean"], 0.38, xerr=means["std"], **look)
+    ax.set(xlabel=plots.LABELS["flip"].replace("\n", " "))
+    return _legend(figure, ax, "outside upper center", 2)
 
 
-def figure_mirror(table: "pandas.DataFrame", categories: Sequence[Category]) -> "matplotlib.figure.Figure":
+def figure_mirror(table: DataFrame, categories: Sequence[Category]) -> "matplotlib.figure.Figure":
     """The truth in a mirror under the three policies: every sample mirrored (left), every second one (right)."""
-    figure, axes = plots.panels(1, 2, width=4.2, height=_height(categories), sharey=True)
-    styles = {"o3": ("o", 7, "none"), "so3": ("s", 4, None), "flip": ("D", 3.5, None)}
-    for ax, method, title in zip(axes, (MIRRORED, HALF), ("every sample mirrored", "every second sample mirrored")):
-        rows = _category_axis(ax, categories, labels=ax is axes[0])
-        for number, (column, (marker, size, face)) in enumerate(styles.items()):
-            means = plots.summary(table[table["method"] == method], ["category"], column)
-            line, name = plots.CYCLE[(2, 4, 0)[number]], POLICIES[column]
-            ax.plot(
-                means["mean"], [rows[c] for c in means["category"]], ls="", marker=marker, ms=size, color=line,
-                mfc=face or line, label=name,
-            )  # fmt: skip
+    figure, axes = plots.panels(1, 2, width=4.2, height=_height(categories), sharex=True, sharey=True)
+    looks = {"o3": ("O(3)", "o", 7, "#009e73"), "so3": ("SO(3)", "s", 4, "#d55e00"),
+             "flip": ("flip per category", "D", 3.5, "#0072b2")}  # fmt: skip
+    panels = {MIRRORED: "every sample mirrored", HALF: "every second sample mirrored"}
+    for ax, (method, title) in zip(axes, panels.items(), strict=True):
+        rows = _category_axis(ax, categories, note=ax is axes[0])
+        for column, (label, marker, size, colour) in looks.items():
+            means = table[table["method"] == method].groupby("category", sort=False)[column].mean()
+            face = "none" if column == "o3" else colour
+            places = [rows[name] for name in means.index]
+            ax.plot(means, places, ls="", marker=marker, ms=size, color=colour, mfc=face, label=label)
         ax.set(xlabel="PA-MPJPE (% of RMS radius)", xlim=(-3, None), title=title)
-    return _legend_on_top(figure, axes[0], 3)
+    return _legend(figure, axes[0], "outside upper center", 3)
 
 
-def figure_residuals(
-    ratios: "pandas.DataFrame", categories: Sequence[Category], limit: float = 100.0
-) -> "matplotlib.figure.Figure":
-    """How much larger than the minimum the algebraic fit leaves the residual: median, and the middle 90 % of samples."""
+def figure_residuals(ratios: DataFrame, categories: Sequence[Category], limit: float = 100.0) -> "matplotlib.figure.Figure":
+    """How far above the minimum the algebraic fit stays: median and middle 90 % of the samples; arrows go on."""
     figure, ax = plots.panels(width=6.4, height=_height(categories))
-    rows = _category_axis(ax, categories)
-    shapes = list(dict.fromkeys(ratios["shape"]))
+    rows, shapes = _category_axis(ax, categories), list(dict.fromkeys(ratios["shape"]))
     for shape, shift in zip(shapes, (-0.18, 0.18), strict=True):
         mine = ratios[ratios["shape"] == shape]
         places, line = [rows[name] + shift for name in mine["category"]], plots.colour(shape, shapes)
         ax.hlines(places, mine["q05"], mine["q95"].clip(upper=limit), color=line, lw=2)
-        ax.plot(mine["q50"], places, ls="", marker="o", ms=4, color=line, label=f"{shape}: median and middle 90 %")
+        ax.plot(mine["q50"], places, ls="", marker="o", ms=4, color=line, label=f"{shape}: median, middle 90 %")
         beyond = [place for place, q95 in zip(places, mine["q95"], strict=True) if q95 > limit]
         ax.plot([limit] * len(beyond), beyond, ls="", marker=">", ms=5, color=line, clip_on=False)
     ax.axvline(1, color=plots.COLOURS["truth"], lw=1)
-    ax.set(xscale="log", xlim=(0.95, limit), xlabel="residual of the algebraic fit / exact minimum of Eq. 1, per sample")
-    ticks = (1, 2, 5, 10, 20, 50, 100)
+    ax.set(xscale="log", xlim=(0.95, limit), xlabel="residual of the algebraic fit / exact minimum of Eq. 1 (ratio)")
+    ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100) if tick <= limit]
     ax.set_xticks(ticks, map(str, ticks))
     ax.minorticks_off()
-    return _legend_on_top(figure, ax, 2)
+    return _legend(figure, ax, "outside upper center", 2)
 
 
-def figure_encodings(frame: "pandas.DataFrame", sweep: str, width: int = 64) -> "matplotlib.figure.Figure":
-    """Neighbour similarity and condition number over the number of tokens, or over sigma (`sweep`); D = `width`.
+def figure_encodings(frame: DataFrame, sweep: str) -> "matplotlib.figure.Figure":
+    """Neighbour similarity and condition number over N ("tokens") or "sigma"; one row of panels per width D.
 
     Lines are medians over the draws, bands their range.
     """
     x, label = {"tokens": ("N", "number of tokens N"), "sigma": ("sigma", "sigma (radians per index step)")}[sweep]
-    mine = frame[(frame["sweep"] == sweep) & (frame["D"] == width)]
-    figure, axes = plots.panels(1, 2, width=3.8, height=3.0)
-    for ax, column in zip(axes, ("neighbour_similarity", "condition_number"), strict=True):
-        for kind, rows in mine.groupby("encoding", sort=False):
-            spread = rows.groupby(x)[column].agg(["median", "min", "max"]).clip(upper=CONDITION_LIMIT)
-            line = plots.colour(kind, KINDS)
-            ax.plot(spread.index, spread["median"], color=line, label=kind, marker="o", ms=3)
-            ax.fill_between(spread.index, spread["min"], spread["max"], color=line, alpha=0.15, lw=0)
-        ax.set(xlabel=label)
-        if sweep == "sigma":
-            ax.set_xscale("log")
-            ax.axvline(PRINTED_SIGMA, color=plots.COLOURS["paper"], ls="--", lw=1, label="printed sigma")
-    axes[0].set(ylabel="cosine of adjacent tokens", ylim=(None, 1.05))
-    axes[1].set(ylabel="condition number of Phi [N, D]", yscale="log")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, columnspacing=1)
-    figure.suptitle(f"D = {width}" + (f", N = {int(mine['N'].iloc[0])}" if sweep == "sigma" else ""), fontsize=10)
-    return figure
+    frame = frame[frame["sweep"] == sweep]
+    titles = {"neighbour_similarity": "cosine of adjacent tokens", "condition_number": "condition number of Phi"}
+    widths = list(dict.fromkeys(frame["D"]))
+    figure, axes = plots.panels(len(widths), 2, width=3.9, height=2.3, sharex=True, sharey="col", squeeze=False)
+    for panels, width in zip(axes, widths, strict=True):
+        for ax, (column, title) in zip(panels, titles.items(), strict=True):
+            for kind, rows in frame[frame["D"] == width].groupby("encoding", sort=False):
+                spread = rows.groupby(x)[column].agg(["median", "min", "max"]).clip(upper=SINGULAR)
+                line = plots.colour(kind, KINDS)
+                ax.plot(spread.index, spread["median"], color=line, label=kind, marker="o", ms=2.5, lw=1)
+                ax.fill_between(spread.index, spread["min"], spread["max"], color=line, alpha=0.15, lw=0)
+            if sweep == "sigma":
+                ax.axvline(PRINTED_SIGMA, color="#000000", ls="--", lw=1, label="printed sigma")
+            ax.set(xlabel=label if width == widths[-1] else "", ylabel=title, title=f"D = {width}")
+            ax.set_xscale("log" if sweep == "sigma" else "linear")
+            ax.set_yscale("log" if column == "condition_number" else "linear")
+    return _legend(figure, axes[0, 0], "outside lower center", 7)
 
 
-def _height(categories: Sequence[Category]) -> float:
-    return 0.9 + 0.22 * len(categories)
-
-
-def _category_axis(
-    ax: "matplotlib.axes.Axes", categories: Sequence[Category], labels: bool = True
-) -> dict[str, int]:
-    """One row per category from the top, the data tags in a margin of their own; returns name -> row."""
-    names = [category.name + (" *" if category.test.shares_shapes else "") for category in categories]
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.grid(axis="x", alpha=0.3)
-    tags = [category.test.tag for category in categories]
-    for row in range(1, len(tags)):
-        if tags[row] != tags[row - 1]:
-            ax.axhline(row - 0.5, color=plots.COLOURS["truth"], lw=0.8)
-    if labels and any(category.test.shares_shapes for category in categories):
-        ax.annotate("* new views of the shapes in training", (0, 0), (-4, -26), xycoords="axes fraction",
-                    textcoords="offset points", ha="right", fontsize=7)  # fmt: skip
-    return {category.name: row for row, category in enumerate(categories)}
-
-
-def _legend_on_top(figure: "matplotlib.figure.Figure", ax: "matplotlib.axes.Axes", columns: int) -> Any:
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=columns, fontsize=8)
-    return figure
-
-
-# Helpers
-
-
-def _trained(categories: Sequence[Category]) -> list[Category]:
-    return [category for category in categories if category.name in TRAINED]
+def _pictures(
+    categories: Sequence[Category], only: Sequence[str] = ()
+) -> Iterator[tuple[Category, int, EvaluationViews, torch.Generator]]:
+    """Every set of pictures with its category, its seed and a generator of that seed."""
+    for category in categories:
+        for seed, views in enumerate(category.views if not only or category.name in only else ()):
+            yield category, seed, views, torch.Generator().manual_seed(seed)
 
 
 def _permutation(n: int, generator: torch.Generator) -> Tensor:
@@ -663,13 +554,19 @@ def _permutation(n: int, generator: torch.Generator) -> Tensor:
     return order
 
 
+@torch.no_grad()
+def _lift(model: Lifter, X: Tensor, codes: Tensor | None = None) -> Tensor:
+    return model(X, codes=codes)
+
+
 def _with_depth(X: Tensor, z: Tensor) -> Tensor:
     return torch.cat((X, z[..., None]), -1)
 
 
-@torch.no_grad()
-def _lift(model: Lifter, X: Tensor) -> Tensor:
-    return model(X)
+def _true_depth(views: EvaluationViews) -> Tensor:
+    """z in the unit of X, float64."""
+    _, _, size = normalise(views.Y[..., :2].double(), views.visible)
+    return views.Y[..., 2].double() / size[:, None]
 
 
 def _correlation(a: Tensor, b: Tensor) -> float:
@@ -680,3 +577,32 @@ def _correlation(a: Tensor, b: Tensor) -> float:
 def _thickness(Y: Tensor) -> float:
     values = torch.linalg.svdvals(geometry.centred(Y))
     return float((values[:, 2] / values[:, 0]).mean())
+
+
+def _arm(record: Mapping[str, Any]) -> str:
+    return ARMS[record["config"]["model"]["injection"]]
+
+
+def _height(categories: Sequence[Category]) -> float:
+    return 1.1 + 0.22 * len(categories)
+
+
+def _category_axis(ax: "matplotlib.axes.Axes", categories: Sequence[Category], note: bool = True) -> dict[str, int]:
+    """One row per category from the top, a line between synthetic and real ones; returns name -> row."""
+    tags, shared = [c.test.tag for c in categories], [c.test.shares_shapes for c in categories]
+    marks = [" *" * few + " (1 shape)" * (len(c.test) == 1) for c, few in zip(categories, shared, strict=True)]
+    ax.set_yticks(range(len(tags)), [c.name + mark for c, mark in zip(categories, marks, strict=True)])
+    ax.set_ylim(len(tags) - 0.5, -0.5)
+    ax.grid(axis="x", alpha=0.3)
+    for row in (row for row in range(1, len(tags)) if tags[row] != tags[row - 1]):
+        ax.axhline(row - 0.5, color="#000000", lw=0.8)
+    if note and any(shared):
+        place = {"xy": (0, 0), "xytext": (-6, -40), "xycoords": "axes fraction", "textcoords": "offset points"}
+        ax.annotate("* tests on new views of its training shapes", ha="right", fontsize=7, **place)
+    return {category.name: row for row, category in enumerate(categories)}
+
+
+def _legend(figure: "matplotlib.figure.Figure", ax: "matplotlib.axes.Axes", place: str, columns: int) -> "matplotlib.figure.Figure":
+    """One legend for all panels, outside them."""
+    figure.legend(*ax.get_legend_handles_labels(), loc=place, ncols=columns, fontsize=8, columnspacing=1.2)
+    return figure
