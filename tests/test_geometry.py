@@ -118,13 +118,17 @@ def test_the_algebraic_camera_is_the_one_through_pinv_and_svd():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", ["line", "picture line", "flat", "one point", "one picture point", "unlike units"])
+@pytest.mark.parametrize(
+    "name", ["line", "picture line", "nearly a line", "flat", "one point", "one picture point", "unlike units"]
+)
 def test_the_algebraic_camera_is_a_camera_for_every_shape(name, dtype):
     X, Y = observed()
     if name == "line":
         Y = Y[..., :1] * normal(20, 1, 3, seed=3)
     if name == "picture line":
         X = X[..., :1] * normal(20, 1, 2, seed=3)
+    if name == "nearly a line":
+        X = X[..., :1] * normal(20, 1, 2, seed=3) + 1e-6 * X
     if name == "flat":
         Y[..., 2] = 0
     if name == "one point":

@@ -96,6 +96,21 @@ def test_the_record_says_what_was_done(store):
     }  # fmt: skip
 
 
+def test_the_last_step_counts_and_the_best_one_stands_beside_it(store, monkeypatch):
+    calls, honest = [], training.evaluate
+
+    def rising(*arguments):
+        result = honest(*arguments)
+        calls.append(result)
+        for row in result["fit"]:
+            row["flip"] = float(len(calls))
+        return result
+
+    monkeypatch.setattr(training, "evaluate", rising)
+    record = train(config(), store)
+    assert record["final"]["step"] == 12 and record["stopped_by_3d"]["step"] == 4
+
+
 def test_training_lowers_the_loss(store):
     record = train(config(steps=60, batch=16, lr=3e-3), store)
     curve = store.curve(record["id"])
