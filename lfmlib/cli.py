@@ -40,7 +40,8 @@ A CATEGORY is a synthetic one (synthetic_body17, synthetic_chair10, ...), one wh
 names, or the path of an .npz file with 3D shapes, from which 2D views are drawn. Training sees 2D only.
 The defaults are the paper as printed (Eq. 1 alone, analytic RFF at weight 1 in every layer, AdamW) apart from the sizes
 and the learning rate, which suit a small computer. Eq. 1 alone does not determine depth; for shapes to use, try
-  lfm train CATEGORY --injection input --alpha 10 --set objective.low_rank=0.03
+  lfm train CATEGORY --injection input --alpha 10
+and, besides, --set objective.low_rank=0.03; keep what beats the floors that are printed at the end.
 A run that was stopped or killed goes on when the same command is given again."""
 
 
@@ -317,7 +318,9 @@ def _show(config: "RunConfig", record: dict[str, Any], store: "RunStore") -> int
     print(f"\nto use it: lfm lift IN OUT --model {shlex.quote(str(folder))}")
     for own, flat in zip(final["snap"], methods["floor: flat"], strict=True):
         if not own["flip"] < flat["flip"]:
-            print(f"{own['category']}: no better than the flat shape: the depth of this run means nothing")
+            mixed = own["o3"] < flat["o3"]
+            why = f"{own['mirror_mistakes']:.0%} of the shapes are inside out" if mixed else "its depth means nothing"
+            print(f"{own['category']}: no better than the flat shape: {why}")
     inside_out = [row["category"] for row in final["snap"] if row["mirrored"]]
     if inside_out:
         print(f"seen against the 3D truth of the test, add --mirror for {', '.join(inside_out)} (2D alone cannot tell)")

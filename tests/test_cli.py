@@ -1,5 +1,6 @@
 """The command line: what it writes and says, its exit codes, a cut run goes on, and nothing is half written."""
 
+import argparse
 import csv
 import errno
 import io
@@ -204,6 +205,23 @@ def test_help_is_instant_and_true():
     for name, (kind, key, text) in cli.OPTIONS.items():
         if said := re.search(r"\(([\w.-]+?)(;.*)?\)", text):
             assert said[1] == "default" or kind(said[1]) == default[key], name
+
+
+def test_the_guide_tells_the_truth():
+    text = (Path(__file__).parent.parent / "docs" / "lift_your_keypoints.md").read_text()
+    commands = [line.split()[1:] for line in text.splitlines() if line.startswith("    lfm ")]
+    assert {cli._parser().parse_args(words).command for words in commands} == {"train", "lift"}
+    assert all(f"`{name}`" in text for name in synthetic.categories())
+    option, offered = r"--[a-z][a-z-]+", "".join(map(help_of, cli.COMMANDS))
+    assert set(re.findall(option, text)) <= set(re.findall(option, offered))
+    for setting in re.findall(r"--set ([\w.]+)=", text):
+        assert setting in cli._dotted(RunConfig(("?",)).as_dict(), "")
+
+
+def help_of(name: str) -> str:
+    parser = argparse.ArgumentParser()
+    cli.COMMANDS[name].arguments(parser)
+    return parser.format_help() + " --debug"
 
 
 def test_exit_codes_of_a_wrong_command_line(capsys):

@@ -127,6 +127,17 @@ def test_dtype_follows_and_the_result_is_an_ordinary_tensor(loaded, views, dtype
     (result.shapes.requires_grad_() ** 2).sum().backward()  # tensors of inference mode could not
 
 
+def test_the_result_is_where_the_keypoints_are(loaded, store, record, views, device):
+    X, visible = views
+    there = load(record["id"], store, device)
+    assert there.lifter.category.device.type == device.type
+    plain = lift(loaded, X, visible, CHAIR)
+    for place in ("cpu", device):
+        result = lift(there, X.to(place), visible.to(place), CHAIR)
+        assert result.shapes.device.type == torch.device(place).type
+        close(result.shapes.cpu(), plain.shapes)
+
+
 def test_reaches_the_errors_that_the_record_states(loaded, record):
     sets = RunData.of(CONFIG).test
     seed = training.TEST_SEED + CONFIG.seed

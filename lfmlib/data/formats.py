@@ -127,7 +127,7 @@ def write_shapes(
         with files.atomic_path(path) as temporary:
             np.savez_compressed(temporary, **arrays)
         return
-    rounded = [[[float(f"{c:.9g}") for c in point] for point in frame] for frame in xyz.tolist()]  # float32 in full
+    rounded = xyz.astype(str).astype(np.float64).tolist()  # the shortest digits that are the same float32
     if path.suffix.lower() == ".json":
         content = {"axes": AXES, "keypoint_names": labels, "frame_ids": ids, "frames": rounded}
         files.write_text(path, json.dumps(content | {"visible": seen.tolist()}, allow_nan=False) + "\n")

@@ -1,4 +1,4 @@
-"""What 2D keypoints and Eq. 1 determine and what they leave open: Prop. 1, the shapes with zero loss, floors, the mirror
+"""What 2D keypoints and Eq. 1 determine and what they leave open: Prop. 1, the shapes of zero loss, floors, the mirror
 ambiguity, the inner fit, and how well an index encoding tells tokens apart. Measurements first, then figures.
 
 A seed is a set of test pictures, the one that the run of that seed is tested on.
@@ -97,7 +97,7 @@ def eq1(
     return residual / (X.shape[1] if visible is None else visible.sum(1))
 
 
-def equivariance(categories: Sequence[Category], permutations: int, samples: int = 16) -> DataFrame:
+def equivariance(categories: Sequence[Category], permutations: int = 10, samples: int = 16) -> DataFrame:
     """How far untrained networks are from f(PX) = P f(X): the largest deviation over random permutations, in float64.
 
     Returns:
@@ -114,8 +114,8 @@ def equivariance(categories: Sequence[Category], permutations: int, samples: int
             model = Lifter(LifterConfig(injection=injection), [category.test.rig], seed).double()
             Y = _lift(model, X)
             codes = [model.codes[:, order] if both else None for order in orders]
-            permuted = [_lift(model, X[:, order], code) - Y[:, order] for order, code in zip(orders, codes, strict=True)]
-            deviation = float(torch.stack(permuted).abs().max() / Y.square().mean().sqrt())
+            off = [_lift(model, X[:, order], code) - Y[:, order] for order, code in zip(orders, codes, strict=True)]
+            deviation = float(torch.stack(off).abs().max() / Y.square().mean().sqrt())
             rows.append(category.row(seed, arm=f"injection {arm}", deviation=deviation))
     return DataFrame(rows)
 
@@ -123,7 +123,8 @@ def equivariance(categories: Sequence[Category], permutations: int, samples: int
 def permuted_losses(
     categories: Sequence[Category],
     records: Sequence[Mapping[str, Any]],
-    permutations: int,
+    permutations: int = 10,
+    samples: int = 200,
     store: RunStore | None = None,
 ) -> DataFrame:
     """Eq. 1 of permutation-equivariant answers: as they are, with the outputs permuted alone, and with both permuted.
@@ -137,13 +138,13 @@ def permuted_losses(
     """
     rows = []
     for category, seed, views, generator in _pictures(categories, TRAINED):
-        X, rig = views.X.double(), category.test.rig
+        X, rig = views.X[:samples].double(), category.test.rig
         answers_ = {"flat answer": floors.flat(X)}
-        answers_["untrained network"] = _lift(Lifter(LifterConfig(injection="none"), [rig], seed), views.X)
+        answers_["untrained network"] = _lift(Lifter(LifterConfig(injection="none"), [rig], seed).double(), X)
         for record in records:
             config = RunConfig.from_dict(record["config"])
             if (config.categories, config.seed, config.model.injection) == ((category.name,), seed, "none"):
-                answers_["trained network"] = _lift(trained(record, store), views.X)
+                answers_["trained network"] = _lift(trained(record, store).double(), X)
         orders = [_permutation(X.shape[1], generator) for _ in range(permutations)]
         for answer, Y in answers_.items():
             loss = eq1(X, Y, None)
@@ -214,7 +215,7 @@ def runs(categories: Sequence[Category], steps: int, frames: int) -> list[RunCon
     return [
         RunConfig(
             (category.name,), model=LifterConfig(width=64, depth=4, heads=4, injection=injection, alpha=1.0), seed=seed,
-            count=frames, steps=steps, lr=1e-4, schedule="constant", evaluations=12, test_views=len(views.X),
+            count=frames, steps=steps, lr=1e-4, schedule="constant", evaluations=10, test_views=len(views.X),
         )
         for injection in ARMS
         for category, seed, views, _ in _pictures(categories, TRAINED)
@@ -229,11 +230,25 @@ def trained(record: Mapping[str, Any], store: RunStore | None = None) -> Lifter:
     return model
 
 
-def run_rows(records: Sequence[Mapping[str, Any]]) -> DataFrame:
-    """Results rows of the runs: last step, shape as fitted, which is how the paper reads a shape out."""
+def answers(categories: Sequence[Category]) -> list[dict[str, Any]]:
+    """Results rows of answers without learning: flat, mean shape, the truth mirrored, every second truth mirrored."""
+    rows = []
+    for category, seed, views, _ in _pictures(categories):
+        mirrored, odd = metrics.mirrored(views.Y), torch.arange(len(views.Y)) % 2 == 1
+        shapes = {
+            "flat": floors.flat(views.X), "mean": floors.constant(category.mean, len(views.X)),
+            MIRRORED: mirrored, HALF: torch.where(odd[:, None, None], mirrored, views.Y),
+        }  # fmt: skip
+        rows += [category.row(seed, method=method, **category.score(P, seed)) for method, P in shapes.items()]
+    return rows
+
+
+def results(categories: Sequence[Category], records: Sequence[Mapping[str, Any]]) -> DataFrame:
+    """The results table: `answers` of every category, and the runs' last step, shape as fitted (no other read-out)."""
     rows = [row for record in records for row in experiments.rows(record, method=_arm(record))]
-    frame = DataFrame(rows)
-    return frame[(frame["read_out"] == "fit") & (frame["stop"] == "last")]
+    rows = [row for row in rows if (row["read_out"], row["stop"]) == ("fit", "last")]
+    front = ["data", "category", "method", "seed", *experiments.ERRORS, "eq1", "step", "run"]
+    return DataFrame(answers(categories) + rows, columns=front)
 
 
 def run_curves(records: Sequence[Mapping[str, Any]], store: RunStore | None = None) -> DataFrame:
@@ -265,19 +280,6 @@ def depths(
             correlation=_correlation(z, truth), by_chance=_correlation(z, truth.roll(1, 0)),
             thickness=_thickness(Y), true_thickness=_thickness(views.Y),
         ))  # fmt: skip
-    return DataFrame(rows)
-
-
-def answers(categories: Sequence[Category]) -> DataFrame:
-    """Results rows of answers without learning: flat, mean shape, the truth mirrored, every second truth mirrored."""
-    rows = []
-    for category, seed, views, _ in _pictures(categories):
-        mirrored, odd = metrics.mirrored(views.Y), torch.arange(len(views.Y)) % 2 == 1
-        shapes = {
-            "flat": floors.flat(views.X), "mean": floors.constant(category.mean, len(views.X)),
-            MIRRORED: mirrored, HALF: torch.where(odd[:, None, None], mirrored, views.Y),
-        }  # fmt: skip
-        rows += [category.row(seed, method=method, **category.score(P, seed)) for method, P in shapes.items()]
     return DataFrame(rows)
 
 
@@ -439,7 +441,7 @@ def figure_zero_loss(family: DataFrame) -> "matplotlib.figure.Figure":
     right.set(xscale="log", yscale="log", ylim=(1e-27, 10), xlabel="sd of the random depth (RMS radii of the picture)")
     right.set(ylabel=plots.LABELS["loss"], title="answer (x, y, random): what the solver finds")
     for ax in (left, right):
-        ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3 if ax is left else 2)
+        ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.19), ncols=3 if ax is left else 2)
     return figure
 
 
@@ -473,7 +475,7 @@ def figure_floors(table: DataFrame, categories: Sequence[Category]) -> "matplotl
         places = [rows[name] + shift for name in means["category"]]
         look = {"color": plots.colour(floor), "label": said[floor], "error_kw": {"lw": 1}}
         ax.barh(places, means["mean"], 0.38, xerr=means["std"], **look)
-    ax.set(xlabel=plots.LABELS["flip"].replace("\n", " "))
+    ax.set(xlabel=plots.LABELS["flip"].replace("\n", " ") + "; whiskers: sd over seeds")
     return _legend(figure, ax, "outside upper center", 2)
 
 
@@ -494,7 +496,9 @@ def figure_mirror(table: DataFrame, categories: Sequence[Category]) -> "matplotl
     return _legend(figure, axes[0], "outside upper center", 3)
 
 
-def figure_residuals(ratios: DataFrame, categories: Sequence[Category], limit: float = 100.0) -> "matplotlib.figure.Figure":
+def figure_residuals(
+    ratios: DataFrame, categories: Sequence[Category], limit: float = 100.0
+) -> "matplotlib.figure.Figure":
     """How far above the minimum the algebraic fit stays: median and middle 90 % of the samples; arrows go on."""
     figure, ax = plots.panels(width=6.4, height=_height(categories))
     rows, shapes = _category_axis(ax, categories), list(dict.fromkeys(ratios["shape"]))
@@ -520,7 +524,10 @@ def figure_encodings(frame: DataFrame, sweep: str) -> "matplotlib.figure.Figure"
     """
     x, label = {"tokens": ("N", "number of tokens N"), "sigma": ("sigma", "sigma (radians per index step)")}[sweep]
     frame = frame[frame["sweep"] == sweep]
-    titles = {"neighbour_similarity": "cosine of adjacent tokens", "condition_number": "condition number of Phi"}
+    titles = {
+        "neighbour_similarity": "cosine of adjacent tokens",
+        "condition_number": "condition number of Phi\n(drawn up to 1e16)",
+    }
     widths = list(dict.fromkeys(frame["D"]))
     figure, axes = plots.panels(len(widths), 2, width=3.9, height=2.3, sharex=True, sharey="col", squeeze=False)
     for panels, width in zip(axes, widths, strict=True):
@@ -602,7 +609,9 @@ def _category_axis(ax: "matplotlib.axes.Axes", categories: Sequence[Category], n
     return {category.name: row for row, category in enumerate(categories)}
 
 
-def _legend(figure: "matplotlib.figure.Figure", ax: "matplotlib.axes.Axes", place: str, columns: int) -> "matplotlib.figure.Figure":
+def _legend(
+    figure: "matplotlib.figure.Figure", ax: "matplotlib.axes.Axes", place: str, columns: int
+) -> "matplotlib.figure.Figure":
     """One legend for all panels, outside them."""
     figure.legend(*ax.get_legend_handles_labels(), loc=place, ncols=columns, fontsize=8, columnspacing=1.2)
     return figure
