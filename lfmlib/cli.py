@@ -316,12 +316,14 @@ def _show(config: "RunConfig", record: dict[str, Any], store: "RunStore") -> int
             numbers = f"{row['o3']:>7.1f}{row['so3']:>7.1f}{row['flip']:>7.1f}{mm:>8}"
             print(f"{category[:23]:<24}{method:<26}{numbers}")
     print(f"\nto use it: lfm lift IN OUT --model {shlex.quote(str(folder))}")
+    inside_out = []
     for own, flat in zip(final["snap"], methods["floor: flat"], strict=True):
-        if not own["flip"] < flat["flip"]:
+        if own["flip"] < flat["flip"]:
+            inside_out += [own["category"]] * bool(own["mirrored"])
+        else:
             mixed = own["o3"] < flat["o3"]
             why = f"{own['mirror_mistakes']:.0%} of the shapes are inside out" if mixed else "its depth means nothing"
             print(f"{own['category']}: no better than the flat shape: {why}")
-    inside_out = [row["category"] for row in final["snap"] if row["mirrored"]]
     if inside_out:
         print(f"seen against the 3D truth of the test, add --mirror for {', '.join(inside_out)} (2D alone cannot tell)")
     return DONE

@@ -59,8 +59,8 @@ def grid(
         (name, RunConfig(
             categories,
             model=LifterConfig(width=width, depth=depth, heads=max(4, width // 64), injection=injection, alpha=alpha),
-            steps=steps if len(categories) == 1 else int(MORE_STEPS * steps), lr=lr, seed=seed, evaluations=min(8, max(1, steps // 6)),
-            test_views=max(20, views // len(categories)),
+            steps=steps if len(categories) == 1 else int(MORE_STEPS * steps), lr=lr, seed=seed,
+            evaluations=min(8, max(1, steps // 6)), test_views=max(20, views // len(categories)),
         ))
         for name, categories in sets().items()
         for injection in INJECTIONS
