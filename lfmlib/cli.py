@@ -4,45 +4,19 @@ A command is an entry of COMMANDS: a line of help, a function that declares its 
 """
 
 import argparse
-import difflib
-import json
 import logging
-import shlex
 import sys
-import time
 import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from lfmlib import __version__
+from lfmlib import __version__, cli_train
+from lfmlib.cli_train import DONE, FAILED, STOPPED, WRONG, say
 
 if TYPE_CHECKING:
-    from lfmlib.store import RunStore
-    from lfmlib.training import RunConfig
-
-DONE, FAILED, WRONG, STOPPED = 0, 1, 2, 130  # exit codes: all well; ran and failed; cannot be done; Ctrl-C
-OPTIONS = {  # options of `lfm train` that stand for a field of the configuration: (name, type, field, help)
-    "steps": (int, "steps", "training steps (2000)"),
-    "batch": (int, "batch", "samples per step (64)"),
-    "lr": (float, "lr", "learning rate of AdamW, cosine schedule (1e-3; the paper: 1e-4)"),
-    "seed": (int, "seed", "of weights, batches and cameras (0)"),
-    "width": (int, "model.width", "D (64)"),
-    "depth": (int, "model.depth", "layers (4)"),
-    "heads": (int, "model.heads", "attention heads (4)"),
-    "injection": (str, "model.injection", "where Phi enters: none, input, first_last, every_2nd, every (every)"),
-    "encoding": (str, "model.encoding", "vit, rff (default), rff_sqrt2, rff_mc, laplacian, learned, orthonormal, none"),
-    "alpha": (float, "model.alpha", "encoding weight (1)"),
-}  # fmt: skip
-TRAIN_NOTE = """\
-A CATEGORY is a synthetic one (synthetic_body17, synthetic_chair10, ...), one whose file is in the folder that LFM_DATA
-names, or the path of an .npz file with 3D shapes, from which 2D views are drawn. Training sees 2D only.
-The defaults are the paper as printed (Eq. 1 alone, analytic RFF at weight 1 in every layer, AdamW) apart from the sizes
-and the learning rate, which suit a small computer. Eq. 1 alone does not determine depth; for shapes to use, try
-  lfm train CATEGORY --injection input --alpha 10
-and, besides, --set objective.low_rank=0.03; keep what beats the floors that are printed at the end.
-A run that was stopped or killed goes on when the same command is given again."""
+    pass
 
 
 class Command(NamedTuple):
@@ -71,15 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.debug:
             traceback.print_exc()
         message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
-        _say(f"error: {''.join(c if c.isprintable() else ' ' for c in message)}")  # a file's bytes may be in it
+        say(f"error: {''.join(c if c.isprintable() else ' ' for c in message)}")  # a file's bytes may be in it
         return WRONG
     except ModuleNotFoundError as error:
         if args.debug:
             traceback.print_exc()
-        _say(f"error: {error}: this installation is not complete; set it up again as the README says")
+        say(f"error: {error}: this installation is not complete; set it up again as the README says")
         return FAILED
     except KeyboardInterrupt:
-        _say("stopped")
+        say("stopped")
         return STOPPED
     finally:
         logger.removeHandler(handler)
@@ -97,10 +71,6 @@ def _parser() -> ArgumentParser:
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
         command.arguments(sub)
     return parser
-
-
-def _say(text: str) -> None:
-    print(f"lfm: {text}", file=sys.stderr, flush=True)
 
 
 def _lift_arguments(parser: ArgumentParser) -> None:
@@ -148,17 +118,17 @@ def _lift(args: Namespace) -> int:
     formats.write_shapes(target, lifted.shapes, visible, names, frames)
 
     hidden, left_out = int((~visible).sum()), len(given.frames) - len(frames)
-    _say(f"{len(frames)} frames of {rig.n} keypoints ({rig.name}) -> {target}")
-    _say(f"{formats.AXES}; the depth of the visible keypoints has mean 0 in each frame; read-out {args.read_out}")
+    say(f"{len(frames)} frames of {rig.n} keypoints ({rig.name}) -> {target}")
+    say(f"{formats.AXES}; the depth of the visible keypoints has mean 0 in each frame; read-out {args.read_out}")
     worst = int(lifted.residual.argmax())
-    _say(f"residual of Eq. 1, unit of the input: median {float(lifted.residual.median()):.4g}, "
+    say(f"residual of Eq. 1, unit of the input: median {float(lifted.residual.median()):.4g}, "
          f"largest {float(lifted.residual[worst]):.4g} (frame {frames[worst]})")  # fmt: skip
     if left_out:
-        _say(f"note: {left_out} frames left out: fewer than 3 visible keypoints, or all in one place")
+        say(f"note: {left_out} frames left out: fewer than 3 visible keypoints, or all in one place")
     if hidden:
-        _say(f"note: {hidden} missing keypoints have a predicted position (visible is 0 or false there)")
+        say(f"note: {hidden} missing keypoints have a predicted position (visible is 0 or false there)")
         if loaded.config.missing == 0 and not loaded.config.self_occlusion:
-            _say("note: no keypoint was hidden in this run's training (missing=0): trust predicted positions little")
+            say("note: no keypoint was hidden in this run's training (missing=0): trust predicted positions little")
     return DONE
 
 
@@ -169,164 +139,6 @@ def _check_target(source: Path, target: Path, force: bool) -> None:
         raise ValueError(f"{target}: OUT is the same file as IN")
     if target.exists() and not force:
         raise ValueError(f"{target} exists; --force replaces it")
-
-
-def _train_arguments(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add("categories", nargs="*", metavar="CATEGORY", help="what to train on, together in one network")
-    for name, (kind, _, text) in OPTIONS.items():
-        add(f"--{name}", type=kind, help=text)
-    add("--config", metavar="FILE", help="JSON file of settings, such as a run's config.json; options override it")
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, such as objective.low_rank=0.01")
-    add("--print-config", action="store_true", help="print every setting as JSON, and stop")
-    add("--runs", metavar="DIR", help="folder of runs (LFM_RUNS, or runs/ of the repository)")
-    add("--device", default="cpu", choices=("cpu", "cuda"), help="where to train (cpu)")
-
-
-def _train(args: Namespace) -> int:
-    config = _run_config(args)
-    if args.print_config:
-        print(json.dumps(config.as_dict(), indent=1))
-        return DONE
-    from lfmlib import training
-    from lfmlib.store import RunStore
-
-    store, progress = RunStore(args.runs), _Progress(config.steps)
-    _say(f"training {', '.join(config.categories)} on {args.device}: {config.steps} steps, runs in {store.root}")
-    try:
-        record = training.train(config, store, args.device, progress)
-    except KeyboardInterrupt:
-        progress.close()
-        _say(f"stopped; at most the last {training.CHECKPOINT_SECONDS:.0f} seconds will be done again. To go on:")
-        _say(f"  {shlex.join(['lfm', *args.words])}")
-        return STOPPED
-    progress.close()
-    if progress.last is None:
-        _say("this run was finished before; these are its errors")
-    return _show(config, record, store)
-
-
-def _run_config(args: Namespace) -> "RunConfig":
-    """The run that the arguments ask for: the defaults, then --config, then the options, then --set."""
-    from lfmlib import data, files, rigs
-    from lfmlib.lifting import run_config
-    from lfmlib.training import RunConfig
-
-    settings = RunConfig(categories=("?",)).as_dict()
-    if args.config:
-        for key, value in _dotted(files.read_json(args.config), args.config).items():
-            _put(settings, key, value, args.config)
-    for name, (_, key, _) in OPTIONS.items():
-        if getattr(args, name) is not None:
-            _put(settings, key, getattr(args, name), f"--{name}")
-    for text in args.set:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ValueError(f"--set {text}: expected key=value")
-        try:
-            _put(settings, key, json.loads(value), "--set")
-        except json.JSONDecodeError:  # a word
-            _put(settings, key, value, "--set")
-    settings["categories"] = args.categories or settings["categories"]
-    if settings["categories"] == ["?"]:
-        raise ValueError(f"no CATEGORY to train on; without data there are {', '.join(data.synthetic.categories())}")
-    for name in settings["categories"]:
-        if not name.endswith(".npz") and name not in data.real.available():
-            rigs.get(name)  # unknown: says what comes near
-    return run_config(settings)
-
-
-def _dotted(content: Any, where: str, prefix: str = "") -> dict[str, Any]:
-    """{"model": {"width": 8}} -> {"model.width": 8}."""
-    if not isinstance(content, dict):
-        raise ValueError(f"{where}: {prefix or 'the file'} is {type(content).__name__}, expected an object of settings")
-    flat = {}
-    for key, value in content.items():
-        nested = isinstance(value, dict) or f"{prefix}{key}" in ("model", "objective", "cameras")
-        flat |= _dotted(value, where, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return flat
-
-
-def _put(settings: dict[str, Any], key: str, value: Any, where: str) -> None:
-    """Sets one value, if there is such a setting and the value is of its kind."""
-    known = _dotted(settings, "settings")
-    if key not in known:
-        near = difflib.get_close_matches(key, known, n=3, cutoff=0.5) or list(known)
-        raise ValueError(f"{where}: no setting {key!r}; did you mean {', '.join(near)}?")
-    old = known[key]
-    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", list: "a list"}
-    fits = type(value) is type(old) or (isinstance(old, float) and type(value) is int)
-    if isinstance(old, list) and fits:
-        fits = all(isinstance(item, int | float if key == "betas" else str) for item in value)
-        fits = fits and (key != "betas" or len(value) == 2)
-    if not fits:
-        raise ValueError(f"{where}: {key} is {value!r}, expected {kinds[type(old)]}, such as {json.dumps(old)}")
-    if isinstance(old, float) or key == "betas":  # 1 and 1.0 are one setting, with one run id
-        value = float(value) if isinstance(old, float) else [float(item) for item in value]
-    *path, last = key.split(".")
-    for part in path:
-        settings = settings[part]
-    settings[last] = value
-
-
-class _Progress:
-    """Points of the curve as they come: one line that is written over on a terminal, a line each elsewhere."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps, self.live = steps, sys.stderr.isatty()
-        self.started, self.last = time.monotonic(), None
-
-    def __call__(self, point: dict[str, Any]) -> None:
-        now, step = time.monotonic(), point["step"]
-        parts = [f"step {step}/{self.steps}", "diverged" if point["loss"] is None else f"loss {point['loss']:.4g}"]
-        if "test" in point:
-            fit, snap = (point["test"][kind][-1]["flip"] for kind in ("fit", "snap"))
-            parts.append(f"Eq. 1 {point['test']['eq1']:.3g}, error {fit:.1f} % (fit), {snap:.1f} % (snap)")
-        parts.append(f"{now - self.started:.0f} s")
-        if self.last and step < self.steps:
-            rate = (now - self.last[0]) / max(1, step - self.last[1])
-            parts[-1] += f", {rate * (self.steps - step):.0f} s to go"
-        self.last = (now, step)
-        text = "lfm: " + " | ".join(parts)
-        print(f"\r{text}\x1b[K" if self.live else text, end="" if self.live else "\n", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        if self.live and self.last:
-            print(file=sys.stderr)
-
-
-def _show(config: "RunConfig", record: dict[str, Any], store: "RunStore") -> int:
-    folder = store.folder(record["id"])
-    print(f"run {folder}")
-    if record["status"] != "done":
-        _say("error: the run diverged, its loss is not finite; try a smaller --lr")
-        return FAILED
-    from lfmlib import experiments
-
-    final, floors = record["final"]["test"], experiments.floor_rows(config, [config.seed])
-    methods = {f"this run, {kind}": final[kind] for kind in ("fit", "snap")}
-    for method, name in (("flat", "floor: flat"), ("mean", "floor: mean shape (3D)")):
-        methods[name] = [row for row in floors if row["method"] == method]
-    print(f"\nPA-MPJPE, {config.test_views} test views per category, % of the RMS radius; mm by the per-category flip")
-    print(f"{'':<50}{'O(3)':>7}{'SO(3)':>7}{'flip':>7}{'mm':>8}")
-    for place, category in enumerate(row["category"] for row in final["fit"]):
-        for method, rows in methods.items():
-            row = rows[place]
-            mm = "" if row["mm"] is None else f"{row['mm']:.1f}"
-            numbers = f"{row['o3']:>7.1f}{row['so3']:>7.1f}{row['flip']:>7.1f}{mm:>8}"
-            print(f"{category[:23]:<24}{method:<26}{numbers}")
-    print(f"\nto use it: lfm lift IN OUT --model {shlex.quote(str(folder))}")
-    inside_out = []
-    for own, flat in zip(final["snap"], methods["floor: flat"], strict=True):
-        if own["flip"] < flat["flip"]:
-            inside_out += [own["category"]] * bool(own["mirrored"])
-        else:
-            mixed = own["o3"] < flat["o3"]
-            why = f"{own['mirror_mistakes']:.0%} of the shapes are inside out" if mixed else "its depth means nothing"
-            print(f"{own['category']}: no better than the flat shape: {why}")
-    if inside_out:
-        print(f"seen against the 3D truth of the test, add --mirror for {', '.join(inside_out)} (2D alone cannot tell)")
-    return DONE
 
 
 def _doctor(args: Namespace) -> int:
@@ -349,7 +161,7 @@ def _doctor_arguments(parser: ArgumentParser) -> None:
 
 COMMANDS = {
     "lift": Command("lift 2D keypoints of a file to 3D", "See docs/lift_your_keypoints.md.", _lift_arguments, _lift),
-    "train": Command("train a lifter from 2D views", TRAIN_NOTE, _train_arguments, _train),
+    "train": Command("train a lifter from 2D views", cli_train.TRAIN_NOTE, cli_train.arguments, cli_train.run),
     "doctor": Command("check this installation", "Exit code 1 if something fails.", _doctor_arguments, _doctor),
 }
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from lfmlib import cli, doctor, encodings, files, lifting, model, rigs, training
+from lfmlib import cli, cli_train, doctor, encodings, files, lifting, model, rigs, training
 from lfmlib.data import formats, real, synthetic
 from lfmlib.store import RunStore
 from lfmlib.training import RunConfig
@@ -200,9 +200,9 @@ def test_help_is_instant_and_true():
     text = " ".join(result.stdout.split())
     assert result.returncode == 0 and result.stderr == ""
     assert ", ".join(model.INJECTIONS) in text
-    assert set(encodings.ENCODINGS) == set(re.findall(r"\w+", cli.OPTIONS["encoding"][2])) - {"default"}
-    default = cli._dotted(RunConfig(("?",)).as_dict(), "")
-    for name, (kind, key, text) in cli.OPTIONS.items():
+    assert set(encodings.ENCODINGS) == set(re.findall(r"\w+", cli_train.OPTIONS["encoding"][2])) - {"default"}
+    default = cli_train.dotted(RunConfig(("?",)).as_dict(), "")
+    for name, (kind, key, text) in cli_train.OPTIONS.items():
         if said := re.search(r"\(([\w.-]+?)(;.*)?\)", text):
             assert said[1] == "default" or kind(said[1]) == default[key], name
 
@@ -215,7 +215,7 @@ def test_the_guide_tells_the_truth():
     option, offered = r"--[a-z][a-z-]+", "".join(map(help_of, cli.COMMANDS))
     assert set(re.findall(option, text)) <= set(re.findall(option, offered))
     for setting in re.findall(r"--set ([\w.]+)=", text):
-        assert setting in cli._dotted(RunConfig(("?",)).as_dict(), "")
+        assert setting in cli_train.dotted(RunConfig(("?",)).as_dict(), "")
 
 
 def help_of(name: str) -> str:
@@ -342,7 +342,7 @@ def test_progress_is_one_line_on_a_terminal(monkeypatch):
 
     monkeypatch.setattr(sys, "stderr", Terminal())
     point = {"loss": 0.5, "test": {"eq1": 0.1, "fit": [{"flip": 30.0}], "snap": [{"flip": 25.0}]}}
-    progress = cli._Progress(20)
+    progress = cli_train.Progress(20)
     for step in (10, 20):
         progress(point | {"step": step})
     progress.close()
@@ -350,7 +350,7 @@ def test_progress_is_one_line_on_a_terminal(monkeypatch):
     assert "step 10/20 | loss 0.5 | Eq. 1 0.1, error 30.0 % (fit), 25.0 % (snap)" in first and "\n" not in first
     assert second.endswith("\n") and second.count("\n") == 1
     sys.stderr = Terminal()
-    progress = cli._Progress(20)
+    progress = cli_train.Progress(20)
     progress.close()
     assert sys.stderr.getvalue() == ""
     progress({"step": 3, "loss": None})
