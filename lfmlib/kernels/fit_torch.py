@@ -54,34 +54,36 @@ def solve_moments(
     size = C[0] + C[3] + C[5]  # [B]
     reach = (H * H).sum(0).sqrt()
     unit_C, unit_H = C / size.clamp_min(TINY), H / reach.clamp_min(TINY)
-    C3, H3 = unit_C[list(FULL)].T.reshape(-1, 3, 3), unit_H.T.reshape(-1, 2, 3)
-    n = torch.linalg.cross(H3[:, 0], H3[:, 1])
-    if len(n) <= SMALL or n.is_cuda:  # on a GPU no sample may go its own way: shapes must not depend on data
-        r = _dinkelbach(None, C3, H3.mT @ H3, n, thin)
+    c, h = list(unit_C.unbind(0)), list(unit_H.unbind(0))
+    n = _cross(h[:3], h[3:])
+    if len(size) <= SMALL or C.is_cuda:  # on a GPU no sample may go its own way: shapes must not depend on data
+        r = list(_sure_way(None, unit_C, unit_H, thin).unbind(-1))
     else:
-        r = _maximise_ratio(unit_C, unit_H, C3, H3, n, thin)
-    s, R = _camera(r, C3, H3, thin)
+        b = [torch.addcmul(h[i] * h[j], h[3 + i], h[3 + j]) for i, j in UPPER]
+        r, proven = _short_way(c, b, n)
+        hard = torch.nonzero(~proven).squeeze(1)
+        if hard.numel():
+            found = _sure_way(torch.stack([e[hard] for e in r], -1), unit_C[:, hard], unit_H[:, hard], thin)
+            r = [e.index_copy(0, hard, f) for e, f in zip(r, found.unbind(-1), strict=True)]
+    s, R = _camera(r, c, h[:3], h[3:], thin)
     return torch.where(size <= TINY, 1.0, s * reach / size.clamp_min(TINY)), R
 
 
-def _maximise_ratio(C: Tensor, H: Tensor, C3: Tensor, H3: Tensor, n3: Tensor, thin: float) -> Float[Tensor, "B 3"]:
-    """The short way, and the sure one for what it cannot prove."""
-    c, h = list(C.unbind(0)), H.unbind(0)
-    h1, h2 = list(h[:3]), list(h[3:])
-    n = _cross(h1, h2)
-    b = [h1[i] * h1[j] + h2[i] * h2[j] for i, j in UPPER]
+def _short_way(c: Vec, b: Vec, n: Vec) -> tuple[Vec, Tensor]:
+    """A viewing direction, and where it is proven to be the best of all."""
     r, c32, b32, n32 = ([e.float() for e in v] for v in (_toward_n(n), c, b, n))
     for _ in range(2):
         r = _rough_sphere_maximum(r, c32, b32, n32)
-    r = [e.to(C.dtype) for e in r]
+    r = [e.to(c[0].dtype) for e in r]
     for _ in range(2):
         r = _newton_step(r, c, b, n)[0]
-    r, proven = _newton_step(r, c, b, n)
-    result = torch.stack(r, -1)
-    hard = torch.nonzero(~proven).squeeze(1)
-    if hard.numel():
-        result[hard] = _dinkelbach(result[hard], C3[hard], H3[hard].mT @ H3[hard], n3[hard], thin)
-    return result
+    return _newton_step(r, c, b, n)
+
+
+def _sure_way(r: Tensor | None, C: Float[Tensor, "6 B"], H: Float[Tensor, "6 B"], thin: float) -> Float[Tensor, "B 3"]:
+    """The best viewing direction of every sample, from a start or from none."""
+    C3, H3 = C[list(FULL)].T.reshape(-1, 3, 3), H.T.reshape(-1, 2, 3)
+    return _dinkelbach(r, C3, H3.mT @ H3, torch.linalg.cross(H3[:, 0], H3[:, 1]), thin)
 
 
 def _toward_n(n: Vec) -> Vec:
@@ -221,20 +223,29 @@ def _inner(x: Tensor, y: Tensor) -> Tensor:
     return (x * y).sum(-1)
 
 
-def _camera(
-    r: Float[Tensor, "B 3"], C: Float[Tensor, "B 3 3"], H: Float[Tensor, "B 2 3"], thin: float
-) -> tuple[Float[Tensor, " B"], Float[Tensor, "B 3 3"]]:
+def _camera(r: Vec, c: Vec, h1: Vec, h2: Vec, thin: float) -> tuple[Float[Tensor, " B"], Float[Tensor, "B 3 3"]]:
     """Scale and rotation for a viewing direction: the rotation nearest to H among those whose last row is r."""
-    first = H[:, 0] + torch.linalg.cross(H[:, 1], r)
-    first = first - _inner(first, r)[:, None] * r
-    lost = first.norm(dim=1, keepdim=True) <= 1e-150  # the picture says nothing about the turn: any will do
-    smallest = torch.nn.functional.one_hot(r.abs().argmin(1), 3).to(r.dtype)
-    first = _unit(torch.where(lost, torch.linalg.cross(r, smallest), first))
-    first = _unit(first - _inner(first, r)[:, None] * r)  # once more: down a needle nearly all of it has cancelled
-    A = torch.stack([first, torch.linalg.cross(r, first)], 1)  # [B, 2, 3]
-    across = _inner(A, A @ C).sum(-1)
-    s = torch.where(across > thin, _inner(A, H).sum(-1) / across.clamp_min(thin), 0.0)
-    return s, torch.cat([A, r[:, None]], 1)
+    first = _across([x + y for x, y in zip(h1, _cross(h2, r), strict=True)], r)
+    lost = _dot(first, first) <= 1e-300  # the picture says nothing about the turn: any will do
+    near_x = r[0].abs() > 0.7
+    other = _across([torch.where(near_x, 0.0, 1.0).to(r[0]), near_x.to(r[0]), torch.zeros_like(r[0])], r)
+    first = _normalised([torch.where(lost, x, y) for x, y in zip(other, first, strict=True)])
+    first = _normalised(_across(first, r))  # once more: down a needle nearly all of it has cancelled
+    second = _cross(r, first)
+    extent = _quadratic(c, first) + _quadratic(c, second)
+    s = torch.where(extent > thin, (_dot(h1, first) + _dot(h2, second)) / extent.clamp_min(thin), 0.0)
+    return s, torch.stack([*first, *second, *r], -1).view(-1, 3, 3)
+
+
+def _across(x: Vec, r: Vec) -> Vec:
+    """The part of x that is perpendicular to the unit vector r."""
+    along = _dot(x, r)
+    return [torch.addcmul(xi, along, ri, value=-1) for xi, ri in zip(x, r, strict=True)]
+
+
+def _normalised(x: Vec) -> Vec:
+    length = _dot(x, x).sqrt().clamp_min(TINY)
+    return [xi / length for xi in x]
 
 
 def _unit(x: Tensor) -> Tensor:
