@@ -73,7 +73,7 @@ def _weights(injection: str, weights: Sequence[float]) -> tuple[float, ...]:
     """All weights for the two strategies that the claim is about, the outermost for the ones between them."""
     if injection == "none":
         return (1.0,)
-    return tuple(weights) if injection in ("input", "every") else (weights[0], weights[-1])
+    return tuple(weights if injection in ("input", "every") else dict.fromkeys((weights[0], weights[-1])))
 
 
 @dataclass(frozen=True)
