@@ -9,6 +9,7 @@ from lfmlib import files, provenance
 from lfmlib.verdicts import Verdict
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+TABLE = "readme.csv"  # what a notebook wants shown besides its verdicts: report.table(frame, "readme")
 _FLOORS = ("flat", "mean")
 
 
@@ -57,8 +58,19 @@ def section(profile: str = "cpu", root: Path | None = None) -> str:
             lines += [_row(row, path.parent) for row in summary["verdicts"]]
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path}: not a summary that `Report.close` wrote ({error!r})") from error
+    for path in sorted(folder.glob(f"*/{TABLE}")):
+        lines += ["", f"`{path.parent.name}`, PA-MPJPE in % of the RMS radius and in mm, mean ± sd over seeds:", ""]
+        lines += _markdown(path)
     lines += ["", f"Profile `{profile}`: {'; '.join(sources)}. Reasons: `results/{profile}/*/verdicts.csv`."]
     return "\n".join(lines)
+
+
+def _markdown(path: Path) -> list[str]:
+    """A csv as the lines of a markdown table."""
+    with open(path, encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    cells = [header, ["---"] * len(header), *rows]
+    return ["| " + " | ".join(text.replace("|", "/") for text in line) + " |" for line in cells]
 
 
 def _row(row: dict[str, Any], folder: Path) -> str:

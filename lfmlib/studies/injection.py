@@ -101,6 +101,8 @@ def measure(arms: Sequence[tuple[str, RunConfig]], workers: int | None = None, s
         seeds = sorted({config.seed for config in configs})
         table += experiments.floor_rows(configs[0], seeds, set=name, injection="", alpha=float("nan"))
     frame = pandas.DataFrame(table)
+    mean = frame["category"] == metrics.CLASS_MEAN
+    frame.loc[mean, "category"] = frame["set"].map(_scored)
     front = ["data", "set", "category", "method", "injection", "alpha", "read_out", "stop", "seed", *experiments.ERRORS]
     return Study(frame[front + [c for c in frame.columns if c not in front]], pandas.DataFrame(curves), records)
 
@@ -117,8 +119,12 @@ def _method(row: dict[str, Any]) -> str:
 def overall(study: Study) -> "pandas.DataFrame":
     """One row per arm and data set: its only category, or the class mean."""
     frame = study.table
-    many = frame.groupby("set")["category"].transform("nunique") > 1
-    return frame[~many | (frame["category"] == metrics.CLASS_MEAN)]
+    return frame[frame["category"] == frame["set"].map(_scored)]
+
+
+def _scored(name: str) -> str:
+    """The category that stands for a data set: its only one, or their mean."""
+    return name if len(SETS[name]) == 1 else f"{name} ({metrics.CLASS_MEAN})"
 
 
 def best_weights(study: Study) -> "pandas.DataFrame":
@@ -157,6 +163,39 @@ def headline(study: Study) -> dict[str, float]:
         result[f"{name}: best arm ({BY_3D})"] = float(last.groupby(["injection", "alpha"])["flip"].mean().min())
         result |= {f"{name}: floor {floor}": value for floor, value in _floors(rows, name, "flip").items()}
     return result
+
+
+def readme_table(study: Study) -> "pandas.DataFrame":
+    """For the README: the paper-literal run, the best weight in every layer, the best arm, and the floors, in words."""
+    import pandas
+
+    rows = overall(study)
+    last = rows[(rows["stop"] == "last") & (rows["read_out"] == "fit")]
+    result = []
+    for name, mine in last.groupby("set", sort=False):
+        means = mine.groupby(["injection", "alpha"], sort=False)["flip"].mean()
+        weight, arm = means["every"].idxmin(), means.idxmin()
+        floors = rows[rows["set"] == name]
+        chosen = {
+            "paper-literal (every layer, weight 1)": mine[mine["method"] == LITERAL],
+            f"every layer, weight {weight:g} ({BY_3D})": _arm(mine, "every", weight),
+            f"injection {arm[0]}, weight {arm[1]:g} (arm chosen by 3D)": _arm(mine, *arm),
+            "floor: flat": floors[floors["method"] == "flat"],
+            "floor: mean shape (3D)": floors[floors["method"] == "mean"],
+        }
+        for how, runs in chosen.items():
+            numbers = {c: _mean_sd(runs[c]) for c in experiments.ERRORS}
+            data = f"{_scored(name)}, {runs['data'].iloc[0]}"
+            result.append({"data": data, "run": how, **numbers, "seeds": len(runs)})
+    return pandas.DataFrame(result).rename(columns={"o3": "O(3)", "so3": "SO(3)", "flip": "flip per category"})
+
+
+def _arm(rows: "pandas.DataFrame", injection: str, alpha: float) -> "pandas.DataFrame":
+    return rows[(rows["injection"] == injection) & (rows["alpha"] == alpha)]
+
+
+def _mean_sd(values: "pandas.Series") -> str:
+    return "" if values.isna().any() else f"{values.mean():.1f} ± {values.std():.1f}"
 
 
 def figure_error(study: Study, column: str = "flip") -> "matplotlib.figure.Figure":
@@ -226,11 +265,12 @@ def judge(study: Study) -> list[Verdict]:
 def _judge_set(rows: "pandas.DataFrame", name: str) -> list[Verdict]:
     tag, paper = rows["data"].iloc[0], STANDS_FOR[name]
     metric = rows["mm"].notna().all()
-    context = dict(data=tag, category=name, protocol="PA-MPJPE, per-category flip, last step, encoding weight 1")
+    protocol = "PA-MPJPE, per-category flip, last step, encoding weight 1"
+    context = dict(data=tag, category=_scored(name), protocol=protocol)
     last = rows[(rows["stop"] == "last") & (rows["read_out"] == "fit")]
 
     def errors(injection: str, alpha: float, column: str = "flip", frame: "pandas.DataFrame" = last) -> list[float]:
-        return frame[(frame["injection"] == injection) & (frame["alpha"] == alpha)].sort_values("seed")[column].tolist()
+        return _arm(frame, injection, alpha).sort_values("seed")[column].tolist()
 
     result = []
     for injection, key in CLAIMS.items():
