@@ -465,7 +465,7 @@ def figure_training(curves: DataFrame, table: DataFrame) -> "matplotlib.figure.F
         bottom.set(xlabel=plots.LABELS["step"], ylim=(0, None))
     axes[0, 0].set_ylabel("Eq. 1 in training\n(share of the 2D variance)")
     axes[1, 0].set_ylabel(plots.LABELS["o3"])
-    return _legend(figure, axes[1, 0], "outside lower center", 4)
+    return _legend(figure, axes[1, 0], "outside lower center", 2 * len(names))
 
 
 def figure_floors(table: DataFrame, categories: Sequence[Category]) -> "matplotlib.figure.Figure":
