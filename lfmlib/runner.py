@@ -140,6 +140,7 @@ def _kernel(scratch: Path, root: Path) -> Iterator[None]:
         "IPYTHONDIR": str(scratch / "ipython"),
         "PYTHONPATH": os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH")))),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # the debugger that a kernel brings warns on every start otherwise
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # the runs have processes; here threads only wait
         "LFM_ROOT": str(root),
         "LFM_RESULTS": str(provenance.results_root(root)),
     }
