@@ -226,10 +226,10 @@ def figure_training(study: Study, injections: Sequence[str] = ("input", "every")
             floors = _floors(rows, name, "flip") if y == "flip" else None
             plots.curves(mine, "step", y, "weight", ax=ax, floors=floors, log_y=y == "eq1")
             ax.set_title(f"{name}, injection {injection}", fontsize=9)
-            ax.set(**({"ylim": (0, None)} if y == "flip" else {}), xlabel="")
-            if number == len(kinds) - 1:
-                ax.set_xlabel(plots.LABELS["step"])
+            ax.set_xlabel(plots.LABELS["step"] if number == len(kinds) - 1 else "")
             ax.set_ylabel({"flip": plots.LABELS["flip"], "eq1": "Eq. 1, validation"}[y] if ax is row[0] else "")
+        if y == "flip":  # once all panels of the shared axis are filled: a limit that is set ends its growth
+            row[0].set_ylim(bottom=0)
     return _shared_legend(figure, axes.flat)
 
 
