@@ -265,9 +265,10 @@ def judge(study: Study) -> list[Verdict]:
 def _judge_set(rows: "pandas.DataFrame", name: str) -> list[Verdict]:
     tag, paper = rows["data"].iloc[0], STANDS_FOR[name]
     metric = rows["mm"].notna().all()
-    protocol = "PA-MPJPE, per-category flip, last step, encoding weight 1"
-    context = dict(data=tag, category=_scored(name), protocol=protocol)
     last = rows[(rows["stop"] == "last") & (rows["read_out"] == "fit")]
+    length = f"last of {int(last['step'].max())} steps"
+    protocol = f"PA-MPJPE, per-category flip, {length}, encoding weight 1"
+    context = dict(data=tag, category=_scored(name), protocol=protocol)
 
     def errors(injection: str, alpha: float, column: str = "flip", frame: "pandas.DataFrame" = last) -> list[float]:
         return _arm(frame, injection, alpha).sort_values("seed")[column].tolist()
@@ -281,7 +282,7 @@ def _judge_set(rows: "pandas.DataFrame", name: str) -> list[Verdict]:
         ))  # fmt: skip
     for other in ("input", "first_last", "every_2nd"):
         for alpha in sorted(last[last["injection"] == other]["alpha"].unique()):
-            protocol = f"every against {other}, encoding weight {alpha:g}, paired by seed, last step, per-category flip"
+            protocol = f"every against {other}, encoding weight {alpha:g}, paired by seed, per-category flip, {length}"
             result.append(verdicts.direction(
                 f"F4a-every-{paper}", errors("every", alpha), errors(other, alpha), versus=f"{CLAIMS[other]}-{paper}",
                 column="flip", unit="% of RMS radius", evidence="05_injection/table.csv",
