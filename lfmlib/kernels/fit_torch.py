@@ -74,10 +74,9 @@ def _short_way(c: Vec, b: Vec, n: Vec) -> tuple[Vec, Tensor]:
     r, c32, b32, n32 = ([e.float() for e in v] for v in (_toward_n(n), c, b, n))
     for _ in range(2):
         r = _rough_sphere_maximum(r, c32, b32, n32)
-    r = [e.to(c[0].dtype) for e in r]
     for _ in range(2):
-        r = _newton_step(r, c, b, n)[0]
-    return _newton_step(r, c, b, n)
+        r = _newton_step(r, c32, b32, n32)[0]
+    return _newton_step([e.to(c[0].dtype) for e in r], c, b, n)
 
 
 def _sure_way(r: Tensor | None, C: Float[Tensor, "6 B"], H: Float[Tensor, "6 B"], thin: float) -> Float[Tensor, "B 3"]:
@@ -141,7 +140,7 @@ def _newton_step(r: Vec, c: Vec, b: Vec, n: Vec) -> tuple[Vec, Tensor]:
     new = [e / length for e in new]
     slack = [torch.addcmul(x, mu, y, value=-1) for x, y in zip(g, r, strict=True)]
     trace = k[0] + k[3] + k[5]
-    proven = (_dot(slack, slack) < 1e-13 * mu * mu) & (depth > 1e-6) & (trace > 0)
+    proven = (_dot(slack, slack) < 1e-10 * mu * mu) & (depth > 1e-6) & (trace > 0)
     proven &= (adj[0] + adj[3] + adj[5] > 0) & (det > 1e-12 * trace * trace * trace)
     return new, proven
 
