@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any
 
@@ -16,12 +15,14 @@ import torch
 from lfmlib import metrics, training
 from lfmlib.baselines import floors
 from lfmlib.data.batches import evaluation_views
+from lfmlib.environment import environment
 from lfmlib.store import RunStore
 from lfmlib.training import RunConfig, RunData, run_id
 
 log = logging.getLogger(__name__)
 
-# one thread each; and glibc keeps freed memory, or each activation would be mapped and cleared anew (a fifth of a step)
+# Read when a process starts. One thread each; and glibc keeps freed memory, or each activation would be mapped and
+# cleared anew (a fifth of a step).
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**32),
 }  # fmt: skip
@@ -87,7 +88,7 @@ def _train_here(missing: dict, store: RunStore, workers: int, device: str) -> It
 
 
 def _train_in_processes(missing: dict, store: RunStore, workers: int, device: str) -> Iterator[tuple[str, Any]]:
-    with _environment(WORKER_ENVIRONMENT), ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
+    with environment(WORKER_ENVIRONMENT), ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
         jobs = {pool.submit(_work, config.as_dict(), str(store.root), device): run for run, config in missing.items()}
         for job in as_completed(jobs):
             try:
@@ -96,18 +97,6 @@ def _train_in_processes(missing: dict, store: RunStore, workers: int, device: st
                 yield jobs[job], RuntimeError("its process died (killed, or out of memory); start again to go on")
             except (ValueError, OSError, RuntimeError) as error:
                 yield jobs[job], error
-
-
-@contextmanager
-def _environment(settings: dict[str, str]) -> Iterator[None]:
-    """OpenMP and malloc read their settings when a process starts, so they must be there before the workers are."""
-    old = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in old.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _start_worker() -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lfmlib import executed, files, profiles, provenance
+from lfmlib.environment import environment
 from lfmlib.report import check_writable
 
 KERNEL = "lfmlib-runner"
@@ -144,16 +145,8 @@ def _kernel(scratch: Path, root: Path) -> Iterator[None]:
         "LFM_ROOT": str(root),
         "LFM_RESULTS": str(provenance.results_root(root)),
     }
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
+    with environment(settings):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _first_line(failure: Exception) -> str:
