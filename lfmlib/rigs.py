@@ -1,13 +1,16 @@
 """Rigs: what a category is (keypoint order, edges, symmetry, unit, world-up), and the registry of the known ones.
 
-The registry is `rigs.toml` beside this file, so that adding a category is adding data, not code.
+The registry is `rigs.toml` beside this file for measured data and the entries of `benchmark/*.toml` for the embedded
+benchmark, so that adding a category is adding data, not code.
 """
 
 import difflib
 import tomllib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 UP_AXES = ("+x", "-x", "+y", "-y", "+z", "-z")
 
@@ -75,11 +78,71 @@ class Rig:
         return tuple(swapped)
 
 
+def build(name: str, keypoints: Sequence[str], bones: Iterable[str] = (), **fields: Any) -> Rig:
+    """A rig written in words.
+
+    Args:
+        name: category.
+        keypoints: names in order.
+        bones: chains of keypoint names; "a b c" is the edges a-b and b-c.
+        fields: unit, mm, up, family of the rig; `symmetry` pairs where they do not follow from the names: by default
+            two keypoints are a mirror pair if their names differ in the word left or right alone.
+    Raises:
+        ValueError: a bone names an unknown keypoint, or `Rig` refuses; names the rig.
+    """
+    keypoints = tuple(keypoints)
+    at = {keypoint: i for i, keypoint in enumerate(keypoints)}
+    edges = []
+    for chain in bones:
+        joints = chain.split()
+        if unknown := [joint for joint in joints if joint not in at]:
+            raise ValueError(f"rig {name!r}: bone {chain!r} names {unknown[0]!r}, which is no keypoint of it")
+        edges += [(at[a], at[b]) for a, b in zip(joints, joints[1:], strict=False)]
+    pairs = fields.pop("symmetry", None)
+    fields["symmetry"] = mirror_pairs(keypoints) if pairs is None else tuple((left, right) for left, right in pairs)
+    return Rig(name=name, keypoints=keypoints, edges=tuple(edges), **fields)
+
+
+def mirror_pairs(keypoints: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """(left, right) index pairs of the names that differ in the word left or right alone ("left_eye", "right_eye")."""
+    words = [keypoint.split("_") for keypoint in keypoints]
+    at = {tuple(word): i for i, word in enumerate(words)}
+    swapped = [tuple("right" if part == "left" else part for part in word) for word in words]
+    return tuple((i, at[other]) for i, other in enumerate(swapped) if "left" in words[i] and other in at)
+
+
+@cache
+def benchmark() -> dict[str, dict[str, Any]]:
+    """Every entry of benchmark/*.toml as written, in the order of the files; what `like` names is filled in.
+
+    An entry holds the rig (keypoints, bones, family, up), and for `lfmlib.data.synthetic` samples, maker, shape and
+    surface. `like = "other"` takes over what the entry does not say itself.
+
+    Raises:
+        ValueError: an entry is given twice, or is like one that is not there or stands later; names it.
+    """
+    entries: dict[str, dict[str, Any]] = {}
+    for path in sorted(Path(__file__).with_name("benchmark").glob("*.toml")):
+        with open(path, "rb") as file:
+            found = tomllib.load(file)
+        for name, own in found.items():
+            if name in entries:
+                raise ValueError(f"{path.name}: {name} is given twice")
+            if (base := own.pop("like", None)) is not None and base not in entries:
+                raise ValueError(f"{path.name}: {name} is like {base!r}, which is not there or stands later")
+            entries[name] = entries.get(base, {}) | own
+    return entries
+
+
 @cache
 def _registry() -> dict[str, Rig]:
     with open(Path(__file__).with_name("rigs.toml"), "rb") as file:
-        entries = tomllib.load(file)
-    return {name: _rig(name, entry) for name, entry in entries.items()}
+        measured = tomllib.load(file)
+    rigs = {name: _rig(name, entry) for name, entry in measured.items()}
+    for name, entry in benchmark().items():
+        fields = {key: entry[key] for key in ("family", "up", "symmetry") if key in entry}
+        rigs[name] = build(name, entry["keypoints"], entry.get("bones", ()), unit="mm", mm=1.0, **fields)
+    return rigs
 
 
 def _rig(name: str, entry: dict) -> Rig:

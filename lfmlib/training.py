@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 SCHEDULES = ("constant", "cosine", "trapezoid")
 VIEWS = ("fresh", "fixed")
-FORMAT = 1  # part of a run's id: raise it when the same configuration would give another record
+FORMAT = 2  # part of a run's id: raise it when the same configuration would give another record
 CHECKPOINT_SECONDS = 20.0
 TEST_SEED, VALIDATION_SEED, FIXED_VIEW_SEED = 1_000_000, 2_000_000, 3_000_000  # the run's seed is added: runs pair up
 
@@ -42,15 +42,16 @@ class RunConfig:
     """Everything that decides a run's record.
 
     Args:
-        categories: trained together, in the order of the category index; balanced sampling.
+        categories: trained together, in the order of the category index.
         model, objective, cameras: see their classes.
-        count, data_seed: size and seed of synthetic categories; real ones are taken whole.
+        count, data_seed: cap on the frames of a synthetic category, which has a number of its own, and seed; real
+            ones are taken whole.
         steps, batch, lr, weight_decay, betas, clip: AdamW; `clip` bounds the gradient's norm (0 = off).
         schedule: constant, cosine (to 0), or trapezoid (constant, the last two thirds linear to 2 %).
         warmup: steps of linear warm-up.
         ema: decay of the weight average that is evaluated and kept; 0 = the last weights.
         views: fresh (a new camera at every draw) or fixed (one camera per frame for ever).
-        missing, self_occlusion: see `ViewSampler`.
+        missing, self_occlusion, temperature: see `ViewSampler`.
         seed: weights, batches and cameras.
         evaluations: points of the curve, the last step included.
         test_views: evaluation views per category.
@@ -77,6 +78,7 @@ class RunConfig:
     views: str = "fresh"
     missing: float | int = 0.0
     self_occlusion: bool = False
+    temperature: float | int | None = None
     seed: int = 0
     evaluations: int = 10
     test_views: int = 1000
@@ -105,6 +107,10 @@ class RunConfig:
         if len(self.betas) != 2 or not all(_is_number(beta) and 0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas are {self.betas!r}: expected two numbers in [0, 1)")
         object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))
+        if self.temperature is not None:
+            if not _is_number(self.temperature) or not 0 < self.temperature < math.inf:
+                raise ValueError(f"temperature is {self.temperature!r}: expected a number > 0, or none for balanced")
+            object.__setattr__(self, "temperature", float(self.temperature))
         if not isinstance(self.self_occlusion, bool):
             raise ValueError(f"self_occlusion is {self.self_occlusion!r}: expected true or false")
         check_choice("schedule", self.schedule, SCHEDULES)
@@ -169,7 +175,8 @@ class RunData:
 @functools.lru_cache(maxsize=16)  # a grid asks for the same data again and again
 def _load(categories: tuple[str, ...], count: int, seed: int, folder: str | None) -> RunData:
     made = data.synthetic.categories()
-    sets = [data.load(name, count=count if name in made else None, seed=seed) for name in categories]
+    counts = [min(count, data.synthetic.entry(name).samples) if name in made else None for name in categories]
+    sets = [data.load(name, count=n, seed=seed) for name, n in zip(categories, counts, strict=True)]
     # CAD sets have a handful of shapes and test on new views of them: so does their validation
     pairs = [(s, s) if s.shares_shapes else s.hold_out_validation() for s in sets]
     return RunData(tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), tuple(s.test for s in sets))
@@ -224,7 +231,7 @@ class _Trainer:
         if config.views == "fixed":
             fixed = torch.Generator(device).manual_seed(FIXED_VIEW_SEED + config.seed)
         self.sampler = ViewSampler(
-            run_data.train, config.cameras, config.missing, config.self_occlusion, fixed, device
+            run_data.train, config.cameras, config.missing, config.self_occlusion, fixed, device, config.temperature
         )
         views = lambda sets, seed: evaluation_views(  # noqa: E731
             sets, config.cameras, config.test_views, seed, config.missing, config.self_occlusion, device
@@ -248,7 +255,7 @@ class _Trainer:
         started, status = time.monotonic(), "done"
         saved = started
         if self.step == 0:
-            self.objective.prepare(lambda count: self.sampler.draw(count, self.generator))
+            self.objective.prepare(lambda count: self.sampler.draw(count, self.generator, mixed=True))
         while self.step < config.steps:
             try:
                 self._one_step()
@@ -358,7 +365,8 @@ class _Trainer:
         sums = {name: [float(total), count] for name, (total, count) in self.sums.items()}
         if any(not math.isfinite(total) for total, _ in sums.values()):
             return  # diverged: the next point of the curve ends the run
-        state = {"step": self.step, "curve": self.curve, "sums": sums, "seconds": self.seconds}
+        state = {"step": self.step, "turn": self.sampler.turn, "curve": self.curve, "sums": sums,
+                 "seconds": self.seconds}  # fmt: skip
         self.store.save_checkpoint(self.id, {k: v.clone() for k, v in tensors.items()}, state)
 
     def _restore(self) -> None:
@@ -380,6 +388,7 @@ class _Trainer:
             optimizer.load_state_dict({"state": nested, "param_groups": optimizer.state_dict()["param_groups"]})
         self.generator.set_state(tensors["generator"])
         self.step, self.curve, self.seconds = state["step"], state["curve"], state["seconds"]
+        self.sampler.turn = state["turn"]
         as_sum = lambda total: torch.tensor(total, dtype=torch.float64, device=self.device)  # noqa: E731
         self.sums = {name: (as_sum(total), count) for name, (total, count) in state["sums"].items()}
 
@@ -406,19 +415,21 @@ def evaluate(
         depth network has the snap read-out alone, under both names.
     """
     shapes, snapped, losses = [], [], []
+    n_max, sizes = views.X.shape[1], [s.rig.n for s in sets]
     for start in range(0, len(views.X), batch):
         part = slice(start, start + batch)
-        X, category = views.X[part], views.category[part]
-        visible = None if views.visible is None else views.visible[part]
+        category = views.category[part]
+        n = max(sizes[c] for c in category.unique().tolist())  # views stand in the order of the categories: cut padding
+        X, visible = views.X[part, :n], None if views.visible is None else views.visible[part, :n]
         Y = model(X, visible, category)
         if config.objective.output == "depth":
-            shapes.append(observed_with_depth(X, Y, visible))
+            shapes.append(_padded(observed_with_depth(X, Y, visible), n_max))
             snapped.append(shapes[-1])
             losses.append(torch.zeros(len(X)))
             continue
         camera = fit(X, Y, visible, config.objective.camera)
-        shapes.append(Y)
-        snapped.append(read_out(X, Y, camera, visible, "snap"))
+        shapes.append(_padded(Y, n_max))
+        snapped.append(_padded(read_out(X, Y, camera, visible, "snap"), n_max))
         seen = X.shape[1] if visible is None else visible.sum(1)
         losses.append((geometry.reprojection(X, Y, visible, config.objective.camera) / seen).cpu())
     common = dict(
@@ -429,6 +440,10 @@ def evaluate(
         records = metrics.evaluate(P, views.Y, views.known, views.category, **common)
         result[name] = [r for r in records if r["category"] != metrics.POOLED]
     return result
+
+
+def _padded(Y: Tensor, n: int) -> Tensor:
+    return torch.nn.functional.pad(Y, (0, 0, 0, n - Y.shape[1]))
 
 
 def fit(X: Tensor, Y: Tensor, visible: Tensor | None, kind: str) -> geometry.Camera:

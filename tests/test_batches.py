@@ -20,6 +20,7 @@ from lfmlib.data.batches import (
     view_rotations,
 )
 from lfmlib.data.shapes import CadViews, ShapeSet
+from lfmlib.data.surface import Surface
 from lfmlib.rigs import UP_AXES, Rig
 
 CAMERAS = CameraConfig()
@@ -198,7 +199,8 @@ def test_categories_are_balanced_and_so_are_their_shapes():
 
 def test_smaller_rigs_are_padded_with_keypoints_that_nobody_sees():
     sets = [shape_set(8, 5, "small"), shape_set(8, 9, "large")]
-    views = ViewSampler(sets, CAMERAS, missing=0.2).draw_with_truth(200, torch.Generator().manual_seed(0))
+    sampler = ViewSampler(sets, CAMERAS, missing=0.2, waste=1.0)
+    views = sampler.draw_with_truth(200, torch.Generator().manual_seed(0))
     small = views.category == 0
     assert views.X.shape == (200, 9, 2) and small.any() and (~small).any()
     for value in (views.visible, views.known, views.X, views.Y):
@@ -214,10 +216,58 @@ def test_unknown_keypoints_are_not_visible():
     assert (views.X[~views.visible] == 0).all() and (views.Y[~views.known] == 0).all()
 
 
+def test_batches_of_a_bucket_show_what_batches_of_everything_show():
+    """Bucketing changes which samples stand together, and nothing about a sample."""
+    sets = [shape_set(6, 5, "small"), shape_set(6, 9, "large"), shape_set(6, 40, "huge")]
+    sampler = ViewSampler(sets, CAMERAS, fixed_views=torch.Generator().manual_seed(3))
+    generator = torch.Generator().manual_seed(0)
+    everything = sampler.views_of(torch.arange(18), torch.arange(3).repeat_interleave(6), generator)
+    seen = set()
+    for _ in range(60):
+        views = sampler.draw_with_truth(7, generator)
+        n = views.X.shape[1]
+        assert n in (5, 9, 40) and views.visible is None  # one size each: no padding, no mask
+        for X, Y, category in zip(views.X, views.Y, views.category, strict=True):
+            same = (everything.X[:, :n] - X).abs().amax((1, 2)) < 1e-6
+            same &= (everything.Y[:, :n] - Y).abs().amax((1, 2)) < 1e-5
+            same &= everything.category == category
+            assert same.sum() == 1
+            seen.add(int(same.nonzero()))
+    assert seen == set(range(18))
+
+
+def test_a_sampler_that_is_taken_up_again_goes_on_with_the_same_batches():
+    sets = [shape_set(6, 5, "small"), shape_set(6, 9, "large")]
+    one, two = (ViewSampler(sets, CAMERAS) for _ in range(2))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(7):
+        one.draw(4, generator)
+    two.turn = one.turn
+    assert one.turn == 7
+    draws = [[s.draw(4, torch.Generator().manual_seed(i)) for i in range(9)] for s in (one, two)]
+    assert all(torch.equal(a.X, b.X) for a, b in zip(*draws, strict=True))
+    one.draw(4, generator, mixed=True)
+    assert one.turn == two.turn  # statistics take no turn
+
+
+def test_self_occlusion_by_a_surface_and_by_a_table_in_one_batch():
+    table = torch.zeros(4, 8, 7, dtype=torch.int8)
+    table[..., :3] = 1
+    wall = shape_set(5, 7, "wall")
+    plate = torch.tensor([[-3.0, -3, 1], [3, -3, 1], [3, 3, 1], [-3, 3, 1], [0, 0, 0], [1, 1, 0], [0, 0, 2]])
+    wall = dataclasses.replace(wall, points=plate.expand(5, 7, 3).clone(),
+                               surface=Surface.of(wall.rig, (), ["k0 k1 k2 k3"]))  # fmt: skip
+    sampler = ViewSampler([cad_set(table), wall], STILL, self_occlusion=True)
+    views = sampler.draw_with_truth(40, torch.Generator().manual_seed(0))
+    behind = torch.tensor([True, True, True, True, False, False, True])  # seen from +z, the plate hides two
+    assert (views.visible[views.category == 1] == behind).all() and views.known.all()
+    assert (views.visible[views.category == 0][:, 3:] == False).all()  # noqa: E712
+
+
 @pytest.mark.parametrize("missing", [0.1, 0.5, 0.95])
 def test_the_share_of_missing_keypoints(missing):
     sets = [shape_set(8, 3, "three"), shape_set(8, 40, "forty")]
-    views = ViewSampler(sets, CAMERAS, missing=missing).draw(3000, torch.Generator().manual_seed(0))
+    views = ViewSampler(sets, CAMERAS, missing=missing).draw(3000, torch.Generator().manual_seed(0), mixed=True)
     three = views.category == 0
     assert views.visible[three].sum(1).tolist() == [3] * int(three.sum())  # fewer than 4: all of them stay
     count = views.visible[~three].sum(1)
@@ -264,7 +314,7 @@ def test_self_occlusion_minds_the_elevation_and_views_that_hide_nearly_all_count
 
 
 def test_self_occlusion_needs_tables():
-    with pytest.raises(ValueError, match="toy has no visibility table"):
+    with pytest.raises(ValueError, match="toy has no visibility table and no surface"):
         ViewSampler([shape_set()], CAMERAS, self_occlusion=True)
 
 

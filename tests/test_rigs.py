@@ -29,19 +29,6 @@ def test_left_names_are_all_paired(name):
     assert lefts <= {left for left, _ in rig.symmetry}
 
 
-@pytest.mark.parametrize(
-    ("synthetic", "real_name"),
-    [
-        ("synthetic_body17", "human17_cmu"),
-        ("synthetic_chair10", "chair10_keypointnet"),
-        ("synthetic_aeroplane8", "pascal3d_aeroplane"),
-    ],
-)
-def test_synthetic_rig_copies_the_real_order(synthetic, real_name):
-    a, b = rigs.get(synthetic), rigs.get(real_name)
-    assert (a.keypoints, a.edges, a.symmetry, a.up) == (b.keypoints, b.edges, b.symmetry, b.up)
-
-
 def test_units():
     mm = {name: rigs.get(name).mm for name in rigs.names()}
     assert mm["dog26_ai4animation"] == 1000 and mm["face68_ict"] == 10 and mm["human17_cmu"] == 1

@@ -22,7 +22,7 @@ def load(
     Raises:
         ValueError: unknown category, or a file that breaks a rule; FileNotFoundError: no such file or folder.
     """
-    if str(category) in synthetic.categories():
-        return synthetic.generate(str(category), synthetic.DEFAULT_COUNT if count is None else count, seed)
+    if str(category).startswith("synthetic_") and not str(category).endswith(".npz"):
+        return synthetic.generate(str(category), count, seed)
     shapes = real.load(Path(category) if str(category).endswith(".npz") else str(category), folder)
     return shapes if count is None else shapes.thinned(count)

@@ -9,7 +9,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lfmlib.data import real
+from lfmlib.data.mix import WASTE, Bucket, Mix
 from lfmlib.data.shapes import ShapeSet
+from lfmlib.data.surface import Surfaces
 
 RANGES = "uniform"
 FLIP_TO_CAMERA = (1.0, -1.0, -1.0)  # y up, z to the viewer -> y down, z away
@@ -126,12 +128,14 @@ class ViewSampler:
         shapes: one set per category, in the order of the category index.
         cameras: the distribution of viewing directions.
         missing: chance that a keypoint goes unseen, at random, with at least 4 left in sight (or all there are).
-        self_occlusion: keypoints hidden by the object itself are unseen (needs sets with a visibility table).
+        self_occlusion: keypoints hidden by the object itself are unseen (needs sets with a visibility table or a
+            surface).
         fixed_views: a generator makes every shape have one camera for ever, drawn now: the strict setting, as if each
             frame had been photographed once. None: a new camera at every draw.
+        temperature, waste: shares of the categories and padding of a batch, see `Mix`.
         device: where the shapes lie and the batches are made.
     Raises:
-        ValueError: no set; `missing` out of range; self_occlusion without a visibility table.
+        ValueError: no set; `missing` out of range; self_occlusion without table or surface; as `Mix`.
     """
 
     def __init__(
@@ -142,6 +146,8 @@ class ViewSampler:
         self_occlusion: bool = False,
         fixed_views: torch.Generator | None = None,
         device: str | torch.device = "cpu",
+        temperature: float | int | None = None,
+        waste: float | int = WASTE,
     ) -> None:
         if not shapes:
             raise ValueError("a sampler needs at least one category")
@@ -149,53 +155,79 @@ class ViewSampler:
             raise ValueError(f"missing is {missing!r}, expected a chance in [0, 1)")
         self.cameras, self.missing, self.device = cameras, missing, torch.device(device)
         self.rigs = tuple(s.rig for s in shapes)
-        n_max = max(rig.n for rig in self.rigs)
-        pad = lambda v, n: torch.nn.functional.pad(v, [0, 0] * (v.ndim - 2) + [0, n_max - n])  # noqa: E731
-        points = [s.points @ upright(s.rig.up).T for s in shapes]
-        self.points = torch.cat([pad(p, s.rig.n) for p, s in zip(points, shapes, strict=True)]).to(self.device)
-        known = torch.cat([pad(s.known, s.rig.n) for s in shapes])
-        self.known = None if bool(known.all()) else known.to(self.device)  # [T, N]
+        sizes = [rig.n for rig in self.rigs]
+        self.mix = Mix(sizes, [len(s) for s in shapes], temperature, waste, self.device)
+        self.turn = 0  # batches drawn so far: what a resumed run has to restore
+        # keypoints of all frames one after the other: padding each frame to the largest rig would take several times
+        # the memory
+        flat = torch.cat([(s.points @ upright(s.rig.up).T).flatten(0, 1) for s in shapes])
+        self.points = flat.to(self.device)  # [sum F_c N_c, 3]
+        known = torch.cat([s.known.flatten() for s in shapes])
+        self.known = None if bool(known.all()) else known.to(self.device)
+        self.size = torch.tensor(sizes, device=self.device)
         self.count = torch.tensor([len(s) for s in shapes], device=self.device)
-        self.start = self.count.cumsum(0) - self.count
+        self.start = self.count.cumsum(0) - self.count  # of each category among the frames
+        self.first = (self.count * self.size).cumsum(0) - self.count * self.size  # and among the keypoints
         self.viewpoints = None
         if cameras.source != RANGES:
             self.viewpoints = torch.stack(tuple(real.load_viewpoints(cameras.source))).to(self.device)  # [3, V]
-        self.tables = None
+        self.tables, self.surfaces = None, None
         if self_occlusion:
             for s in shapes:
-                if s.cad_views is None:
-                    raise ValueError(f"{s.rig.name} has no visibility table: self_occlusion must be False")
+                if s.cad_views is None and s.surface is None:
+                    raise ValueError(
+                        f"{s.rig.name} has no visibility table and no surface: self_occlusion must be False"
+                    )
             self.tables = [s.cad_views for s in shapes]
-        self.fixed = None if fixed_views is None else self._angles(len(self.points), fixed_views)  # [3, T]
+            if any(table is None for table in self.tables):
+                self.surfaces = Surfaces([s.surface if s.cad_views is None else None for s in shapes], self.device)
+        self.fixed = None if fixed_views is None else self._angles(int(self.count.sum()), fixed_views)  # [3, T]
 
-    def draw(self, count: int, generator: torch.Generator) -> Views:
-        """Pictures of random shapes, every category equally likely ("balanced category sampling", Sec. 3.5)."""
-        views = self.draw_with_truth(count, generator)
+    def draw(self, count: int, generator: torch.Generator, mixed: bool = False) -> Views:
+        """Pictures of random shapes; `mixed`: of all categories at once and alike, not of one bucket."""
+        views = self.draw_with_truth(count, generator, mixed)
         return Views(views.X, views.visible, views.category)
 
-    def draw_with_truth(self, count: int, generator: torch.Generator) -> EvaluationViews:
+    def draw_with_truth(self, count: int, generator: torch.Generator, mixed: bool = False) -> EvaluationViews:
         """The same pictures with their 3D, for measuring and for methods that say that they use 3D."""
-        category = torch.zeros(count, dtype=torch.int64, device=self.device)
-        if len(self.rigs) > 1:
-            category = torch.randint(len(self.rigs), (count,), generator=generator, device=self.device)
+        bucket = self.mix.whole if mixed else self.mix.turn(self.turn)
+        self.turn += not mixed
+        category = bucket.draw(count, generator)
         inside = torch.rand(count, generator=generator, device=self.device, dtype=torch.float64)
         frame = self.start[category] + (inside * self.count[category]).long()
-        return self.views_of(frame, category, generator)
+        return self.views_of(frame, category, generator, bucket)
 
-    def views_of(self, frame: Tensor, category: Tensor, generator: torch.Generator) -> EvaluationViews:
-        """Pictures of chosen frames (index into all sets, one after the other)."""
+    def views_of(
+        self, frame: Tensor, category: Tensor, generator: torch.Generator, bucket: Bucket | None = None
+    ) -> EvaluationViews:
+        """Pictures of chosen frames (index into all sets, one after the other), padded to the bucket's largest rig."""
         angles = self.fixed[:, frame] if self.fixed is not None else self._angles(len(frame), generator)
         R = view_rotations(*angles)
-        Y = self.points[frame] @ R.mT
-        known = None if self.known is None else self.known[frame]
+        points, known = self._shapes(frame, category, bucket or self.mix.whole)
+        Y = points @ R.mT
         visible = known
         if self.tables is not None:
-            visible = visible_or_all(visible, Y) & self._unhidden(frame, category, angles)
+            visible = visible_or_all(visible, Y) & self._unhidden(Y, frame, category, angles, known)
         if self.missing > 0:
             visible = visible_or_all(visible, Y)
             visible = visible & self._kept(visible, generator)
         X, _, _ = normalise(Y[..., :2], visible)
         return EvaluationViews(X, visible, category, Y, visible_or_all(known, Y))
+
+    def _shapes(self, frame: Tensor, category: Tensor, bucket: Bucket) -> tuple[Tensor, Tensor | None]:
+        """Keypoints of the frames, 0 where there are none, and which there are (None: all); [B, N, 3], [B, N]."""
+        n = bucket.keypoints
+        at = torch.arange(n, device=self.device)
+        size = self.size[category]
+        index = (self.first[category] + (frame - self.start[category]) * size)[:, None] + at  # [B, N]
+        there = None
+        if bucket.waste > 0:
+            there = at < size[:, None]
+            index = torch.where(there, index, 0)
+        points = self.points[index]
+        if self.known is not None:
+            there = self.known[index] if there is None else there & self.known[index]
+        return (points if there is None else torch.where(there[..., None], points, 0)), there
 
     def _angles(self, count: int, generator: torch.Generator) -> Tensor:
         if self.viewpoints is not None:
@@ -205,17 +237,22 @@ class ViewSampler:
         unit = torch.rand(3, count, generator=generator, device=self.device) * 2 - 1
         return unit * half[:, None] * (math.pi / 180)
 
-    def _unhidden(self, frame: Tensor, category: Tensor, angles: Tensor) -> Tensor:
-        result = torch.zeros(len(frame), self.points.shape[1], dtype=torch.bool, device=self.device)
+    def _unhidden(self, Y: Tensor, frame: Tensor, category: Tensor, angles: Tensor, known: Tensor | None) -> Tensor:
+        result = torch.ones(Y.shape[:2], dtype=torch.bool, device=self.device)
+        if self.surfaces is not None:
+            result = ~self.surfaces.hide(Y, category, known)
         degrees = angles[:2].rad2deg()
         for c, table in enumerate(self.tables):
+            if table is None:
+                continue
             mine = (category == c).nonzero().squeeze(1)
             azimuth, elevation = (t.to(self.device) for t in (table.azimuth, table.elevation))
             turn = (degrees[0, mine, None] - azimuth + 180) % 360 - 180
             nearest = (turn.square() + (degrees[1, mine, None] - elevation).square()).argmin(1)
             rows = table.visible.to(self.device)[frame[mine] - self.start[c], nearest] > 0
             result[mine, : rows.shape[1]] = rows
-        enough = result.sum(1, keepdim=True) >= 3
+        there = result if known is None else result & known
+        enough = there.sum(1, keepdim=True) >= 3
         return result | ~enough  # a view that hides nearly everything cannot be used: taken as unoccluded
 
     def _kept(self, visible: Tensor, generator: torch.Generator) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Int8
 from torch import Tensor
 
+from lfmlib.data.surface import Surface
 from lfmlib.rigs import Rig
 
 
@@ -40,6 +41,7 @@ class ShapeSet:
         fingerprint: SHA-256 in hexadecimal; the same for the same frames of the same data.
         camera_R: object-to-camera rotation where the data has one (x right, y down, z away); [F, 3, 3].
         cad_views: self-occlusion table where the data has one.
+        surface: what hides keypoints from view, where the data has one; `cad_views` goes before it.
     Raises:
         ValueError: fields of different lengths, fewer than 3 known keypoints in a frame, a value that is not finite, a
             split other than 0 or 1, a sequence in both splits, or no frame at all; names the category and the field.
@@ -54,6 +56,7 @@ class ShapeSet:
     fingerprint: str
     camera_R: Float[Tensor, "F 3 3"] | None = None
     cad_views: CadViews | None = None
+    surface: Surface | None = None
 
     def __post_init__(self) -> None:
         if problem := self._problem():
