@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import bench_data
 import bench_fit
 import bench_import
 import bench_step
@@ -38,7 +39,8 @@ def main() -> None:
     options = parser.parse_args()
 
     records = []
-    for module, extra in ((bench_fit, []), (bench_import, []), (bench_step, ["--full"] if options.full else [])):
+    full = ["--full"] if options.full else []
+    for module, extra in ((bench_fit, []), (bench_import, []), (bench_step, full), (bench_data, [])):
         records += collect(module, ["--runs", str(options.runs), *extra])
         print(flush=True)
     print(f"{'comparison':36}{'other':30}{'size':46}{'ratio':>7}")

@@ -100,7 +100,7 @@ def _run_config(args: Namespace) -> "RunConfig":
             _put(settings, key, value, "--set")
     settings["categories"] = args.categories or settings["categories"]
     if settings["categories"] == ["?"]:
-        raise ValueError(f"no CATEGORY to train on; without data there are {', '.join(data.synthetic.categories())}")
+        raise ValueError("no CATEGORY to train on; `lfm data list` shows those that there are")
     for name in settings["categories"]:
         if not name.endswith(".npz") and name not in data.real.available():
             rigs.get(name)  # unknown: says what comes near

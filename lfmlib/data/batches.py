@@ -180,7 +180,9 @@ class ViewSampler:
                     )
             self.tables = [s.cad_views for s in shapes]
             if any(table is None for table in self.tables):
-                self.surfaces = Surfaces([s.surface if s.cad_views is None else None for s in shapes], self.device)
+                every = Surfaces([s.surface if s.cad_views is None else None for s in shapes], self.device)
+                buckets = (*self.mix.buckets, self.mix.whole)
+                self.surfaces = {id(bucket): every.among(bucket.categories.tolist()) for bucket in buckets}
         self.fixed = None if fixed_views is None else self._angles(int(self.count.sum()), fixed_views)  # [3, T]
 
     def draw(self, count: int, generator: torch.Generator, mixed: bool = False) -> Views:
@@ -203,11 +205,12 @@ class ViewSampler:
         """Pictures of chosen frames (index into all sets, one after the other), padded to the bucket's largest rig."""
         angles = self.fixed[:, frame] if self.fixed is not None else self._angles(len(frame), generator)
         R = view_rotations(*angles)
-        points, known = self._shapes(frame, category, bucket or self.mix.whole)
+        bucket = bucket or self.mix.whole
+        points, known = self._shapes(frame, category, bucket)
         Y = points @ R.mT
         visible = known
         if self.tables is not None:
-            visible = visible_or_all(visible, Y) & self._unhidden(Y, frame, category, angles, known)
+            visible = visible_or_all(visible, Y) & self._unhidden(Y, frame, category, angles, known, bucket)
         if self.missing > 0:
             visible = visible_or_all(visible, Y)
             visible = visible & self._kept(visible, generator)
@@ -237,10 +240,12 @@ class ViewSampler:
         unit = torch.rand(3, count, generator=generator, device=self.device) * 2 - 1
         return unit * half[:, None] * (math.pi / 180)
 
-    def _unhidden(self, Y: Tensor, frame: Tensor, category: Tensor, angles: Tensor, known: Tensor | None) -> Tensor:
+    def _unhidden(
+        self, Y: Tensor, frame: Tensor, category: Tensor, angles: Tensor, known: Tensor | None, bucket: Bucket
+    ) -> Tensor:
         result = torch.ones(Y.shape[:2], dtype=torch.bool, device=self.device)
         if self.surfaces is not None:
-            result = ~self.surfaces.hide(Y, category, known)
+            result = ~self.surfaces[id(bucket)].hide(Y, category, known)
         degrees = angles[:2].rad2deg()
         for c, table in enumerate(self.tables):
             if table is None:

@@ -5,6 +5,7 @@ flat faces (triangles between keypoints: bodywork, table tops, screens). It move
 table per shape and no mesh.
 """
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -92,6 +93,15 @@ class Surfaces:
         self.ends = pad_sequence([s.ends for s in every], batch_first=True).to(device)  # [C, S, 2]
         self.radius = pad_sequence([s.radius for s in every], batch_first=True).to(device)  # [C, S]
         self.faces = pad_sequence([s.faces for s in every], batch_first=True).to(device)  # [C, T, 3]
+        self.sizes = [(len(s.ends), len(s.faces)) for s in every]
+
+    def among(self, categories: Sequence[int]) -> "Surfaces":
+        """The same, for batches of these categories alone: filled up no further than they need."""
+        capsules, faces = (max(self.sizes[c][i] for c in categories) for i in range(2))
+        trimmed = copy.copy(self)
+        trimmed.ends, trimmed.radius = self.ends[:, :capsules], self.radius[:, :capsules]
+        trimmed.faces = self.faces[:, :faces]
+        return trimmed
 
     def hide(
         self, Y: Float[Tensor, "B N 3"], category: Int[Tensor, " B"], known: Bool[Tensor, "B N"] | None = None
@@ -109,47 +119,65 @@ class Surfaces:
             True where hidden; [B, N].
         """
         unit = normalised(Y, known)
-        ends, radius, faces = self.ends[category], self.radius[category].to(Y.dtype), self.faces[category]
-        return _behind_capsules(unit, ends, radius) | _behind_faces(unit, faces)
+        hidden = torch.zeros(Y.shape[:2], dtype=torch.bool, device=Y.device)
+        if self.ends.shape[1]:
+            hidden = _behind_capsules(unit, self.ends[category], self.radius[category].to(Y.dtype))
+        if self.faces.shape[1]:
+            hidden = hidden | _behind_faces(unit, self.faces[category])
+        return hidden
 
 
 def _corners(Y: Tensor, index: Tensor) -> tuple[Tensor, ...]:
-    """Positions of the keypoints that each column of index [B, S, k] names; k times [B, 1, S, 3]."""
-    return tuple(Y.gather(1, i[..., None].expand(-1, -1, 3))[:, None] for i in index.unbind(-1))
+    """Positions of the keypoints that each column of index [B, S, k] names; k times [B, S, 3]."""
+    return tuple(Y.gather(1, i[..., None].expand(-1, -1, 3)) for i in index.unbind(-1))
 
 
 def _is_own(index: Tensor, keypoints: int) -> Tensor:
     """Whether keypoint n is named by entry s of index [B, S, k]; [B, N, S]."""
-    return (index[:, None] == torch.arange(keypoints, device=index.device)[:, None, None]).any(-1)
+    result = torch.zeros(len(index), keypoints, index.shape[1], dtype=torch.bool, device=index.device)
+    return result.scatter_(1, index.mT, True)
 
 
 def _behind_capsules(Y: Tensor, ends: Tensor, radius: Tensor) -> Tensor:
+    # everything is a product of keypoints with capsules, [B, N, 3] @ [B, 3, S]: nothing has both axes and three
+    # coordinates
     a, b = _corners(Y, ends)
-    p, axis = Y[:, :, None], b - a  # [B, N, 1, 3], [B, 1, S, 3]
-    flat = axis[..., :2]
-    short = flat.square().sum(-1)
-    along = (((p - a)[..., :2] * flat).sum(-1) / short.clamp_min(TINY)).clamp(0, 1)  # [B, N, S]
-    along = torch.where(short < 1e-6, (axis[..., 2] < 0).to(Y.dtype), along)  # seen end on, the nearer end is in front
-    beside = (p[..., :2] - a[..., :2] - along[..., None] * flat).square().sum(-1)
+    axis, x, y = b - a, Y[..., :1], Y[..., 1:2]  # [B, S, 3], [B, N, 1]
+    towards = Y @ axis.mT - (a * axis).sum(-1)[:, None]  # (p - a) . axis
+    flat = towards - (Y[..., 2:] - a[:, None, :, 2]) * axis[:, None, :, 2]  # the same in the picture
+    length, short = axis.square().sum(-1)[:, None], axis[..., :2].square().sum(-1)[:, None]
+    along = (flat / short.clamp_min(TINY)).clamp(0, 1)
+    along = torch.where(short < 1e-6, (axis[:, None, :, 2] < 0).to(Y.dtype), along)  # end on: the nearer end
+    dx, dy = x - a[:, None, :, 0], y - a[:, None, :, 1]
+    flat_apart = dx.square() + dy.square()
+    beside = flat_apart - along * (2 * flat - along * short)
     thick = radius.square()[:, None]  # [B, 1, S]
-    front = a[..., 2] + along * axis[..., 2] - (thick - beside).clamp_min(0).sqrt()
-    covered = (beside < thick) & (front < p[..., 2] - MARGIN)
-    on = (((p - a) * axis).sum(-1) / axis.square().sum(-1).clamp_min(TINY)).clamp(0, 1)
-    inside = (p - a - on[..., None] * axis).square().sum(-1) < thick
+    depth = Y[..., 2:] - a[:, None, :, 2]
+    front = along * axis[:, None, :, 2] - (thick - beside).clamp_min(0).sqrt()
+    covered = (beside < thick) & (front < depth - MARGIN)
+    on = (towards / length.clamp_min(TINY)).clamp(0, 1)
+    inside = flat_apart + depth.square() - on * (2 * towards - on * length) < thick
     return (covered & ~inside & ~_is_own(ends, Y.shape[1])).any(-1)
 
 
 def _behind_faces(Y: Tensor, faces: Tensor) -> Tensor:
     a, b, c = _corners(Y, faces)
-    u, v, w = b - a, c - a, Y[:, :, None] - a
+    u, v = b - a, c - a  # [B, T, 3]
     area = u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
     broad = area.abs() > TINY  # seen edge on, a face hides nothing
-    safe = torch.where(broad, area, 1)
-    s = (w[..., 0] * v[..., 1] - w[..., 1] * v[..., 0]) / safe
-    t = (u[..., 0] * w[..., 1] - u[..., 1] * w[..., 0]) / safe
-    within = broad & (s > -SEAM) & (t > -SEAM) & (s + t < 1 + SEAM)
-    front = s * u[..., 2] + t * v[..., 2]  # of the plane there, from a
-    return (within & (front < w[..., 2] - MARGIN) & ~_is_own(faces, Y.shape[1])).any(-1)
+    safe = torch.where(broad, area, 1)[..., None]
+    # barycentric coordinates s, t of a keypoint, and the face's depth there, are affine in its x and y
+    to_s = torch.stack((v[..., 1], -v[..., 0]), -1) / safe
+    to_t = torch.stack((-u[..., 1], u[..., 0]), -1) / safe
+    to_z = to_s * u[..., 2:] + to_t * v[..., 2:]
+
+    def at(slope: Tensor) -> Tensor:
+        return Y[..., :2] @ slope.mT - (a[..., :2] * slope).sum(-1)[:, None]  # [B, N, T]
+
+    s, t = at(to_s), at(to_t)
+    within = broad[:, None] & (s > -SEAM) & (t > -SEAM) & (s + t < 1 + SEAM)
+    behind = Y[..., 2:] - a[:, None, :, 2] - at(to_z) > MARGIN
+    return (within & behind & ~_is_own(faces, Y.shape[1])).any(-1)
 
 
 def normalised(Y: Tensor, known: Tensor | None) -> Tensor:
