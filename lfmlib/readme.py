@@ -1,6 +1,7 @@
 """The README's results section, drawn from results/<profile>/*/: claim, paper, ours, floors, verdict."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -27,15 +28,34 @@ def update(profile: str = "cpu", root: Path | None = None, write: bool = True) -
         FileNotFoundError: there is no README, or no results of this profile.
     """
     root = root or provenance.repository_root()
-    path = root / "README.md"
-    old = path.read_text(encoding="utf-8")
-    if old.count(BEGIN) != 1 or old.count(END) != 1 or old.index(BEGIN) > old.index(END):
-        raise ValueError(f"{path}: needs one line {BEGIN} and, after it, one line {END}")
-    head, tail = old[: old.index(BEGIN) + len(BEGIN)], old[old.index(END) :]
-    new = f"{head}\n{section(profile, root)}\n{tail}"
+    return fill(root / "README.md", {"results": lambda: section(profile, root)}, write)
+
+
+def fill(path: Path, sections: dict[str, Callable[[], str]], write: bool = True) -> bool:
+    """Puts each section between its markers, <!-- name:begin --> and <!-- name:end -->.
+
+    Returns:
+        True where the page already said the same.
+    Raises:
+        ValueError: the page lacks a marker (names it).
+    """
+    old = new = path.read_text(encoding="utf-8")
+    for name, text in sections.items():
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        if new.count(begin) != 1 or new.count(end) != 1 or new.index(begin) > new.index(end):
+            raise ValueError(f"{path}: needs one line {begin} and, after it, one line {end}")
+        new = f"{new[: new.index(begin) + len(begin)]}\n{text()}\n{new[new.index(end) :]}"
     if write and new != old:
         files.write_text(path, new)
     return new == old
+
+
+def update_data_page(root: Path | None = None, write: bool = True) -> bool:
+    """Puts the tables of measured sets and of formats into docs/data.md; True where it already said the same."""
+    from lfmlib.data import listing, loaders
+
+    path = (root or provenance.repository_root()) / "docs" / "data.md"
+    return fill(path, {"sources": listing.markdown, "formats": loaders.markdown}, write)
 
 
 def section(profile: str = "cpu", root: Path | None = None) -> str:

@@ -193,23 +193,30 @@ def _plain(value: Any) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draws the README's table from the results, or says whether it is the same."""
+    """Draws the README's table from the results, or docs/data.md's from the code, or says whether they are the same."""
     from lfmlib import readme
 
     parser = argparse.ArgumentParser(prog="python -m lfmlib.report", description=main.__doc__)
-    parser.add_argument("what", choices=["readme"])
+    parser.add_argument("what", choices=["readme", "data"])
     parser.add_argument("--profile", default="cpu")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where README and results differ")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the page is not up to date")
     options = parser.parse_args(arguments)
     try:
-        same = readme.update(options.profile, write=not options.check)
+        write = not options.check
+        if options.what == "data":
+            same = readme.update_data_page(write=write)
+        else:
+            same = readme.update(options.profile, write=write)
     except (OSError, ValueError) as error:
         print(f"lfmlib.report: {error}", file=sys.stderr)
         return 2
     if options.check and not same:
-        print(
-            f"README.md differs from results/{options.profile}: run `python -m lfmlib.report readme`", file=sys.stderr
+        page = (
+            "docs/data.md differs from the code"
+            if options.what == "data"
+            else (f"README.md differs from results/{options.profile}")
         )
+        print(f"{page}: run `python -m lfmlib.report {options.what}`", file=sys.stderr)
     return int(options.check and not same)
 
 

@@ -138,6 +138,21 @@ def verdicts(table: "DataFrame") -> list[Verdict]:
     ]  # fmt: skip
 
 
+def headline(table: "DataFrame", floors: "DataFrame", pairs: "DataFrame") -> dict[str, float | int]:
+    """The few numbers that a reader looks for first."""
+    made = table[table["data"] == "synthetic"]
+    means = floors[floors["data"] == "synthetic"].groupby("method")["flip"].mean()
+    told = {
+        "synthetic_categories": len(made), "measured_sets": len(table) - len(made),
+        "synthetic_samples": int(made["samples"].sum()), "flat_floor_class_mean": float(means["flat"]),
+        "mean_shape_floor_class_mean": float(means["mean"]),
+    }  # fmt: skip
+    if len(pairs):
+        found = pairs[pairs["comparable"]].groupby(["real", "measure"])["ratio"].mean()
+        told |= {"compared_numbers": len(found), "easier_by_more_than_a_quarter": int((found < EASIER).sum())}
+    return told
+
+
 def _load(name: str, frames: int) -> data.ShapeSet:
     if name in synthetic.categories():
         return synthetic.generate(name, max(2, min(frames, synthetic.entry(name).samples)))

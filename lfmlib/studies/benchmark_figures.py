@@ -64,7 +64,9 @@ def radial_chart(table: "DataFrame") -> "Figure":
         )  # fmt: skip
     ax.set_ylim(-0.6, top)
     ax.set_yticks([ring - INNER for ring in RINGS], list(RINGS.values()), fontsize=6, color="0.3")
-    ax.set_rlabel_position(1.5)
+    ax.set_rlabel_position(-180 / len(rows))  # between the first bar and the last
+    ax.set_axisbelow(False)
+    ax.grid(color="white", lw=0.5, alpha=0.7)
     ax.set_xticks([])
     ax.spines["polar"].set_visible(False)
     handles = [Patch(color=palette[family], label=family) for family in palette]

@@ -4,6 +4,7 @@ import importlib
 from functools import cache
 
 from lfmlib.data.loaders.base import Loader
+from lfmlib.data.upstream import SETS
 
 __all__ = ["LOADERS", "Loader", "get"]
 
@@ -28,11 +29,22 @@ LOADERS: tuple[str, ...] = (
 
 @cache
 def get(name: str) -> Loader:
-    """The loader of a format.
+    """The loader of a format, or the builder of a measured set from a clone of its repository.
 
     Raises:
-        ValueError: no such format; lists them.
+        ValueError: no such format or set; lists them.
     """
+    if name in SETS:
+        return importlib.import_module(f"lfmlib.data.upstream.{SETS[name]}").LOADERS[name]
     if name not in LOADERS:
-        raise ValueError(f"unknown format {name!r}; there are {', '.join(LOADERS)}")
+        raise ValueError(f"unknown format {name!r}; there are {', '.join((*LOADERS, *SETS))}")
     return importlib.import_module(f"lfmlib.data.loaders.{name}").LOADER
+
+
+def markdown() -> str:
+    """The formats as a table: what to convert, where it is found, its licence, the command's SOURCE, what comes out."""
+    lines = ["| FORMAT | files | where to get them | licence | SOURCE | what comes out |", "|---|---|---|---|---|---|"]
+    for name in LOADERS:
+        it = get(name)
+        lines.append(f"| `{name}` | {it.title} | {it.get} | {it.licence} | {it.expects} | {it.gives} |")
+    return "\n".join(lines)
