@@ -293,8 +293,8 @@ def blind(monkeypatch):
     """Whatever is drawn with its truth during training has a false one."""
     honest = ViewSampler.draw_with_truth
 
-    def lying(self, count, generator):
-        views = honest(self, count, generator)
+    def lying(self, count, generator, mixed=False):
+        views = honest(self, count, generator, mixed)
         return EvaluationViews(views.X, views.visible, views.category, torch.flip(views.Y, (1,)) ** 2, views.known)
 
     monkeypatch.setattr(ViewSampler, "draw_with_truth", lying)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lfmlib import claims, experiments, metrics, plots, verdicts
-from lfmlib.data import real
+from lfmlib.data import real, synthetic
 from lfmlib.model import INJECTIONS, LifterConfig
 from lfmlib.store import RunStore
 from lfmlib.training import RunConfig
@@ -45,7 +45,14 @@ def sets() -> dict[str, tuple[str, ...]]:
 
 
 def grid(
-    steps: int, width: int, depth: int, views: int, weights: Sequence[float] = WEIGHTS, seeds: int = 3, lr: float = 1e-3
+    steps: int,
+    width: int,
+    depth: int,
+    views: int,
+    weights: Sequence[float] = WEIGHTS,
+    seeds: int = 3,
+    lr: float = 1e-3,
+    profile: str = "cpu",
 ) -> list[tuple[str, RunConfig]]:
     """(data set, run) for every injection x alpha x seed; without injection alpha means nothing, so there is one run.
 
@@ -54,13 +61,15 @@ def grid(
         views: evaluation views of a data set, shared out among its categories.
         weights: encoding weights alpha, rising; first_last and every_2nd run with the outermost two.
         seeds: 0 .. seeds - 1.
+        profile: caps the frames of synthetic categories, see `synthetic.cap`.
     """
     return [
         (name, RunConfig(
             categories,
             model=LifterConfig(width=width, depth=depth, heads=max(4, width // 64), injection=injection, alpha=alpha),
             steps=steps if len(categories) == 1 else int(MORE_STEPS * steps), lr=lr, seed=seed,
-            evaluations=min(8, max(1, steps // 6)), test_views=max(20, views // len(categories)),
+            count=synthetic.cap(profile), evaluations=min(8, max(1, steps // 6)),
+            test_views=max(20, views // len(categories)),
         ))
         for name, categories in sets().items()
         for injection in INJECTIONS

@@ -5,6 +5,6 @@ its shapes ("maker") and that function's arguments ("shape"). Lengths and angles
 manufacture; no recording was used.
 """
 
-from lfmlib.data.synthetic.catalogue import CAP, Entry, categories, entry, generate
+from lfmlib.data.synthetic.catalogue import CAP, Entry, cap, categories, entry, generate
 
-__all__ = ["CAP", "Entry", "categories", "entry", "generate"]
+__all__ = ["CAP", "Entry", "cap", "categories", "entry", "generate"]

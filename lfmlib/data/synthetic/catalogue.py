@@ -69,6 +69,11 @@ def entry(category: str) -> Entry:
     return _entries()[category]
 
 
+def cap(profile: str) -> int:
+    """Most frames of a category that a profile uses: every one that there is in `full`, `CAP` elsewhere."""
+    return max(said.samples for said in _entries().values()) if profile == "full" else CAP
+
+
 def generate(category: str, count: int | None = None, seed: int = 0) -> ShapeSet:
     """Shapes of a synthetic category; the same bytes for the same arguments, in any process.
 

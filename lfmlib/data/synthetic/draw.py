@@ -60,7 +60,7 @@ class Cast:
         """A draw per individual."""
         return self._draw(self.individual, low, high)
 
-    def noise(self, spread: float) -> Tensor:
+    def noise(self, spread: Number) -> Tensor:
         """A slow wander: a constant and one oscillation per sequence, about `spread` in standard deviation."""
         swing = (self.phase * self.by_motion(0.5, 1.5) + self.by_motion(0, 2 * math.pi)).sin()
         return spread * (self.by_motion(-1.5, 1.5) + 0.6 * swing)
