@@ -100,6 +100,8 @@ def radial_scene(table: "DataFrame") -> Any:
 
 def gallery(shapes: Mapping[str, Tensor], columns: int = 9) -> "Figure":
     """One shape of each category in a three-quarter view: left side blue, right side orange, the rest grey."""
+    order = families(list(shapes))
+    shapes = dict(sorted(shapes.items(), key=lambda item: order.index(rigs.get(item[0]).family)))
     rows = -(-len(shapes) // columns)
     figure, axes = plots.panels(rows, columns, 1.35, 1.5)
     for ax in np.atleast_1d(axes).flat:

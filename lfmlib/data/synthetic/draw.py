@@ -72,12 +72,17 @@ class Instances:
     Args:
         count: frames.
         kinds: sub-type -> named ranges (low, high); every sub-type has the same names.
+    Raises:
+        ValueError: a sub-type lacks a range that another one has; names both.
     """
 
     def __init__(self, count: int, generator: Generator, kinds: dict[str, dict[str, Range]]) -> None:
         self.count, self.generator = count, generator
         self.names = tuple(next(iter(kinds.values())))
         self.kinds = tuple(kinds)
+        for kind, ranges in kinds.items():
+            if wrong := set(ranges) ^ set(self.names):
+                raise ValueError(f"sub-type {kind!r}: range {min(wrong)!r} is not in every sub-type")
         self.table = torch.tensor([[kind[name] for name in self.names] for kind in kinds.values()], dtype=torch.float64)
         self.kind = torch.randint(len(kinds), (count,), generator=generator)
 
