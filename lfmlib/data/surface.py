@@ -45,7 +45,7 @@ class Surface:
         Args:
             capsules: "a b 0.1" (two keypoints, radius as a share of the RMS radius); None: every edge of the rig is
                 one, with radius `girth`.
-            faces: "a b c d ...": a flat convex polygon, corners in order.
+            faces: "a b c d ...": a convex polygon, corners in order; a fan of triangles about the first one.
         Raises:
             ValueError: an unknown keypoint, a radius that is not positive, a face with fewer than 3 corners; names the
                 rig and the entry.
