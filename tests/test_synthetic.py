@@ -11,7 +11,6 @@ import torch
 from lfmlib import data, rigs
 from lfmlib.baselines import floors
 from lfmlib.data import synthetic
-from lfmlib.data.synthetic import catalogue
 from lfmlib.geometry import align, centred
 from lfmlib.studies.variety import variety
 
@@ -92,9 +91,10 @@ def test_form(category, count):
     shapes = synthetic.generate(category, count)
     assert len(shapes) == count and shapes.rig is rigs.get(category) and shapes.tag == "synthetic"
     assert shapes.points.dtype == torch.float32 and shapes.known.all() and shapes.surface is not None
-    assert shapes.rig.mm == 1 and 1 < shapes.radius < 60_000  # a fly to an airliner, in mm
-    grid = shapes.points.double() / catalogue.QUANTUM
-    assert torch.equal(grid, grid.round())
+    assert shapes.rig.mm == 1 and 0.3 < shapes.radius < 60_000  # a fly to an airliner, in mm
+    bits = synthetic.entry(category).bits
+    grid = shapes.points.double() * 2.0**bits
+    assert torch.equal(grid, grid.round()) and shapes.radius * 2.0**bits > 1000  # rounding is under 0.1 %
 
 
 @pytest.mark.parametrize("category", ALL)

@@ -18,7 +18,9 @@ from lfmlib.rigs import Rig
 
 VERSION = "synthetic 2"  # enters the fingerprint: raise it whenever any shape changes
 CAP = 4000  # frames of a category where nobody asks for a number: the benchmark's own count, but not more than these
-QUANTUM = 2.0**-8  # mm; far above float64 noise, so that threads and processors do not change a byte
+# Coordinates are whole multiples of 2^-BITS mm: far above float64 noise, so that threads and processors do not change a
+# byte. An entry of small things asks for more bits.
+BITS = 8
 TEST_SHARE = 0.2
 
 
@@ -32,6 +34,7 @@ class Entry:
         maker: "module.function" of this package.
         shape: the function's arguments.
         surface: what hides keypoints from view.
+        bits: its coordinates are multiples of 2^-bits mm.
     """
 
     rig: Rig
@@ -39,6 +42,7 @@ class Entry:
     maker: str
     shape: dict[str, Any]
     surface: Surface
+    bits: int = BITS
 
 
 @cache
@@ -47,7 +51,8 @@ def _entries() -> dict[str, Entry]:
     for name, content in rigs.benchmark().items():
         rig = rigs.get(name)
         surface = Surface.of(rig, **content.get("surface", {}))
-        made[name] = Entry(rig, content["samples"], content["maker"], content.get("shape", {}), surface)
+        made[name] = Entry(rig, content["samples"], content["maker"], content.get("shape", {}), surface,
+                           content.get("bits", BITS))  # fmt: skip
     return made
 
 
@@ -95,9 +100,9 @@ def generate(category: str, count: int | None = None, seed: int = 0) -> ShapeSet
     module, _, function = said.maker.partition(".")
     maker = getattr(importlib.import_module(f"lfmlib.data.synthetic.{module}"), function)
     made: Made = maker(count, generator, **said.shape)
-    points = torch.empty(count, said.rig.n, 3)
+    points, bits = torch.empty(count, said.rig.n, 3), torch.tensor(said.bits)
     for i, keypoint in enumerate(said.rig.keypoints):  # one at a time: a million frames would not fit twice
-        points[:, i] = ((made.at[keypoint] / QUANTUM).round() * QUANTUM).to(torch.float32)
+        points[:, i] = (made.at[keypoint].ldexp(bits).round().ldexp(-bits)).to(torch.float32)
     individuals = int(made.individual.max()) + 1
     tested = torch.tensor([], dtype=torch.int64)
     if individuals > 1:
