@@ -1,4 +1,4 @@
-"""The command line, `lfm lift | train | doctor`. Heavy imports stand inside the commands, so that help is instant.
+"""The command line, `lfm lift | train | data | doctor`. Heavy imports stand inside commands, so that help is instant.
 
 A command is an entry of COMMANDS: a line of help, a function that declares its arguments, one that runs it.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lfmlib import __version__, cli_train
+from lfmlib import __version__, cli_data, cli_train
 from lfmlib.cli_train import DONE, FAILED, STOPPED, WRONG, say
 
 if TYPE_CHECKING:
@@ -162,6 +162,7 @@ def _doctor_arguments(parser: ArgumentParser) -> None:
 COMMANDS = {
     "lift": Command("lift 2D keypoints of a file to 3D", "See docs/lift_your_keypoints.md.", _lift_arguments, _lift),
     "train": Command("train a lifter from 2D views", cli_train.TRAIN_NOTE, cli_train.arguments, cli_train.run),
+    "data": Command("list, make, convert, check or fetch data", cli_data.NOTE, cli_data.arguments, cli_data.run),
     "doctor": Command("check this installation", "Exit code 1 if something fails.", _doctor_arguments, _doctor),
 }
 

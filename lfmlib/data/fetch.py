@@ -1,98 +1,21 @@
-"""Downloads of what the measured sets are built from: tied to a commit, resumed where they stopped, checked by SHA-256."""
+"""What measured sets are built from, brought here from their repositories: tied to a commit, each checksum recorded."""
 
-import difflib
-import http.client
 import os
-import shutil
-import stat
-import tempfile
+import re
+import socket
 import time
-import tomllib
-import urllib.error
-import urllib.parse
-import urllib.request
-import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from lfmlib import __version__, files
+from lfmlib import files
+from lfmlib.data import download
+from lfmlib.data.listing import HOST, Source, source
 
-HOST = "https://raw.githubusercontent.com"
 RECORD = "fetched.json"
-LOCAL = ("localhost", "127.0.0.1", "::1")
-ATTEMPTS, PAUSE = 3, 1.0  # of a transfer that broke off; seconds before the next, times the number of the attempt
-LEAST = 100.0  # bytes a second; a server that stays below them is given up
-NOT_DATA = {  # how a file begins that stands in the place of the data
-    b"version https://git-lfs.github.com/spec": "a Git LFS pointer in the place of the file",
-    b"<!doctype html": "a web page (a log-in page of your network?)",
-    b"<html": "a web page (a log-in page of your network?)",
-}
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a measured set comes from.
-
-    Args:
-        name: the category.
-        title: what it shows, in a line.
-        licence: what its owners allow, in a word or two.
-        frames: how many it has.
-        repository: "owner/name" on GitHub; empty where none is known.
-        commit: the one that the set was built from, 40 hexadecimal digits.
-        paths: the files that it is built from, within the repository.
-        sha256: path -> checksum of its bytes, for the files whose bytes are known.
-        refused: why there is no download; empty where there is one.
-    """
-
-    name: str
-    title: str
-    licence: str
-    frames: int
-    repository: str = ""
-    commit: str = ""
-    paths: tuple[str, ...] = ()
-    sha256: dict[str, str] = field(default_factory=dict)
-    refused: str = ""
-
-    def clone(self, root: Path) -> Path:
-        """The folder below `root` that is laid out as a clone of the repository."""
-        return root / "upstream" / self.repository.replace("/", "+")
-
-    def url(self, path: str) -> str:
-        """Address of a file, with the commit in it."""
-        return f"{HOST}/{self.repository}/{self.commit}/{urllib.parse.quote(path)}"
-
-
-@cache
-def sources() -> dict[str, Source]:
-    """Every set of sources.toml, by its category."""
-    with open(Path(__file__).with_name("sources.toml"), "rb") as file:
-        content = tomllib.load(file)
-    found = {}
-    for name, own in content.items():
-        entry = content.get(own.get("like", ""), {}) | own
-        paths = [str(PurePosixPath(folder, f)) for folder, names in entry.get("files", {}).items() for f in names]
-        said = {key: value for key, value in entry.items() if key not in ("files", "like")}
-        found[name] = Source(name=name, paths=tuple(paths), **said)
-    return found
-
-
-def source(name: str) -> Source:
-    """Where a measured set comes from.
-
-    Raises:
-        ValueError: no such set; the message offers the nearest names.
-    """
-    if name not in sources():
-        near = difflib.get_close_matches(name, sources(), n=3, cutoff=0.4)
-        there = [other for other, known in sources().items() if not known.refused]
-        hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(there)}"
-        raise ValueError(f"no measured set {name!r}; {hint}")
-    return sources()[name]
+LOCK = "fetching.lock"  # there while a process writes to the folder; holds its id and its computer's name
+ATTEMPTS, PAUSE = 20, 0.05  # to take over the lock of a dead process while others try, too; seconds between them
 
 
 def fetch(
@@ -105,13 +28,13 @@ def fetch(
     """Brings the upstream files of a set to root/upstream/OWNER+NAME, laid out as a clone of the repository.
 
     What is there and right is kept, what broke off is continued. The checksum of every file is written to
-    root/fetched.json; from then on no other bytes are accepted in its place.
+    root/fetched.json; from then on no other bytes are accepted in its place. One process at a time writes to `root`.
 
     Args:
-        name: the set, one of `sources()`.
+        name: the set, one of `listing.sources()`.
         root: folder to write to; created if need be.
         accept_unpinned: take files whose checksum is not known in advance, too.
-        timeout: seconds that a server may stay silent, or keep below `LEAST` bytes a second.
+        timeout: seconds that a server may stay silent, or keep below `download.LEAST` bytes a second.
         report: called with (path within `root`, SHA-256) after each file.
     Returns:
         The folder of the clone.
@@ -119,47 +42,19 @@ def fetch(
         ValueError: no such set, one that must not be fetched, a file without a known checksum, or one whose bytes are
             not the expected ones (a downloaded one is removed; one that was there stays).
         ConnectionError: no network, no such file there, or the transfer broke off; says where a file goes by hand.
+        BlockingIOError: another process is fetching to `root`.
     """
     what, root = source(name), Path(root)
     if what.refused:
         raise ValueError(f"{name} cannot be fetched: {what.refused}")
-    record = _record(root)
-    clone = what.clone(root)
-    expected = {}
-    for path in what.paths:
-        known = record.get(_within(root, clone / path), {"url": what.url(path), "sha256": ""})
-        if known["url"] != what.url(path):
-            raise ValueError(
-                f"{clone / path} was fetched from {known['url']}, but this version asks for {what.url(path)}; "
-                f"use another folder, or move {clone} and {root / RECORD} away"
-            )
-        expected[path] = what.sha256.get(path) or known["sha256"]
-    unpinned = [path for path, digest in expected.items() if not digest]
-    if unpinned and not accept_unpinned:
-        raise ValueError(
-            f"{name}: {len(unpinned)} of {len(expected)} files have no known checksum (such as {unpinned[-1]}), so a "
-            f"changed file would go unnoticed; --accept-unpinned takes what {HOST} gives for commit {what.commit[:12]} "
-            f"and notes each SHA-256 in {root / RECORD}, after which no other bytes are accepted"
-        )
-    for path, digest in expected.items():
-        target = clone / path
-        if not target.exists():
-            _retrieve(what.url(path), target, digest, timeout)
-        found = files.sha256_of(target)
-        if digest and found != digest:
-            raise ValueError(
-                f"{target} has SHA-256 {found}, expected {digest} ({'pinned' if path in what.sha256 else RECORD}); "
-                "nothing was changed; delete the file to fetch it again"
-            )
-        within = _within(root, target)
-        if within not in record:
-            record[within] = {"url": what.url(path), "sha256": found, "bytes": target.stat().st_size}
-            files.write_json(root / RECORD, record)
-        if target.suffix == ".zip" and not target.with_suffix("").exists():
-            unpack(target, target.with_suffix(""))
-        if report is not None:
-            report(within, found)
-    return clone
+    _expected(what, root, _record(root), accept_unpinned)  # what is refused leaves no trace
+    with _alone(root):
+        record = _record(root)  # another process may have written to it before this one's turn
+        for path, digest in _expected(what, root, record, accept_unpinned).items():
+            found = _bring(what, root, path, digest, record, timeout)
+            if report is not None:
+                report(_within(what, root, path), found)
+    return what.clone(root)
 
 
 def build(name: str, root: str | os.PathLike) -> Path | None:
@@ -184,8 +79,8 @@ def build(name: str, root: str | os.PathLike) -> Path | None:
     return target
 
 
-def _within(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix()
+def _within(what: Source, root: Path, path: str) -> str:
+    return (what.clone(root) / path).relative_to(root).as_posix()
 
 
 def _record(root: Path) -> dict[str, dict[str, Any]]:
@@ -199,162 +94,120 @@ def _record(root: Path) -> dict[str, dict[str, Any]]:
     return record
 
 
-def _retrieve(url: str, target: Path, digest: str, timeout: float | int) -> None:
-    """One file by pooch, which puts it in place only once its checksum is right."""
-    import pooch
-
-    pooch.get_logger().setLevel("WARNING")
-    registry = {target.name: f"sha256:{digest}" if digest else None}
-    store = pooch.create(path=target.parent, base_url="", registry=registry, urls={target.name: url})
-    reason = ""
-    try:
-        store.fetch(target.name, downloader=lambda link, at, _: download(link, at, target, bool(digest), timeout))
-    except TimeoutError as error:
-        reason = f"the server is too slow ({error})"
-    except urllib.error.HTTPError as error:
-        reason = f"the server answers {error.code} {error.reason}"
-        error.close()
-    except (urllib.error.URLError, ConnectionError, http.client.HTTPException) as error:
-        reason = f"{getattr(error, 'reason', None) or error}"
-    except ValueError as error:
-        if "hash" in str(error):
-            raise ValueError(f"{url} gives bytes of another SHA-256 than {digest}; they were removed") from error
-        raise
-    if reason:
-        raise ConnectionError(
-            f"{target.name} could not be fetched: {reason}. What came is kept and the same command goes on from there; "
-            f"or get {url} on another machine, put it at {target}, and give the command again"
+def _expected(what: Source, root: Path, record: dict[str, dict[str, Any]], accept_unpinned: bool) -> dict[str, str]:
+    """Path in the repository -> SHA-256 that is pinned or recorded; empty where any bytes will do."""
+    clone = what.clone(root)
+    expected = {}
+    for path in what.paths:
+        known = record.get(_within(what, root, path), {"url": what.url(path), "sha256": ""})
+        if known["url"] != what.url(path):
+            raise ValueError(
+                f"{clone / path} was fetched from {known['url']}, but this version asks for {what.url(path)}; "
+                f"use another folder, or move {clone} and {root / RECORD} away"
+            )
+        expected[path] = what.sha256.get(path) or known["sha256"]
+    unpinned = [path for path, digest in expected.items() if not digest]
+    if unpinned and not accept_unpinned:
+        raise ValueError(
+            f"{what.name}: {len(unpinned)} of {len(expected)} files have no known checksum (such as {unpinned[-1]}), "
+            f"so a changed file would go unnoticed; --accept-unpinned takes what {HOST} gives for commit "
+            f"{what.commit[:12]} and notes each SHA-256 in {root / RECORD}, after which no other bytes are accepted"
         )
+    return expected
 
 
-def download(url: str, output: str | os.PathLike, target: Path, resumable: bool, timeout: float | int) -> None:
-    """Downloads to `output`, by way of target.part, which stays when the transfer breaks off and is continued later.
-
-    Args:
-        url: https; http only on this machine. Redirects are followed where they keep to that.
-        output: file to replace when everything has come.
-        target: final place; the unfinished file lies beside it, with the server's name for its version in .part.etag.
-        resumable: continue even where the server names no version, since a checksum will tell.
-        timeout: seconds that the server may stay silent, or keep below `LEAST` bytes a second.
-    Raises:
-        TimeoutError, urllib.error.URLError, ConnectionError: the last of `ATTEMPTS` broke off.
-        ValueError: the address is not https, or the content is no data.
-    """
-    part = target.with_name(f"{target.name}.part")
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            _transfer(url, part, resumable, timeout)
-            break
-        except (OSError, http.client.HTTPException) as error:
-            final = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429
-            if attempt == ATTEMPTS or final:
-                raise
-            time.sleep(PAUSE * attempt)
-    _etag(part).unlink(missing_ok=True)
-    with open(part, "rb") as file:
-        start = file.read(100).lower()
-    for beginning, word in NOT_DATA.items():
-        if start.startswith(beginning):
-            part.unlink()
-            raise ValueError(f"{url} gives {word}; it was removed")
-    os.replace(part, output)
-
-
-def _etag(part: Path) -> Path:
-    return part.with_name(f"{part.name}.etag")
-
-
-def _transfer(url: str, part: Path, resumable: bool, timeout: float | int) -> None:
-    """One attempt; appends to `part` what is missing, or starts anew where the server does not go on."""
-    have = part.stat().st_size if part.exists() else 0
-    tag = _etag(part).read_text() if _etag(part).exists() else ""
-    have = have if tag or resumable else 0
-    headers = {"Accept-Encoding": "identity", "User-Agent": f"lfmlib/{__version__}"}
-    if have:
-        headers |= {"Range": f"bytes={have}-"} | ({"If-Range": tag} if tag else {})
-    _check_address(url)
-    try:
-        response = urllib.request.build_opener(_Redirects).open(
-            urllib.request.Request(url, headers=headers), timeout=timeout
+def _bring(
+    what: Source, root: Path, path: str, digest: str, record: dict[str, dict[str, Any]], timeout: float | int
+) -> str:
+    """Downloads one file unless it is there, checks, records and unpacks it; returns its SHA-256."""
+    target, within = what.clone(root) / path, _within(what, root, path)
+    if not target.exists():
+        download.retrieve(what.url(path), target, digest, timeout)
+    found = files.sha256_of(target)
+    if digest and found != digest:
+        raise ValueError(
+            f"{target} has SHA-256 {found}, expected {digest} ({'pinned' if path in what.sha256 else RECORD}); "
+            "nothing was changed; delete the file to fetch it again"
         )
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # all of it is here, or more than there is
-            whole = error.headers.get("Content-Range", "").rpartition("/")[2] == str(have)
-            error.close()
-            if whole:
-                return
-            part.unlink()
-            raise ConnectionError("the unfinished file does not fit to what the server has; it was removed") from error
-        raise
-    with response:
-        goes_on = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        if response.status == 206 and not goes_on:
-            part.unlink(missing_ok=True)
-            raise ConnectionError("the server sent another part of the file than the one asked for")
-        length = response.headers.get("Content-Length", "")
-        wanted = (have if goes_on else 0) + int(length) if length.isdecimal() else None
-        if not goes_on:
-            strong = response.headers.get("ETag", "").startswith('"')
-            _etag(part).write_text(response.headers["ETag"]) if strong else _etag(part).unlink(missing_ok=True)
-        with open(part, "ab" if goes_on else "wb") as file:
-            since, moved = time.monotonic(), 0
-            while chunk := response.read1(1 << 16):
-                file.write(chunk)
-                moved += len(chunk)
-                if (seconds := time.monotonic() - since) > timeout:
-                    if moved < LEAST * seconds:
-                        raise TimeoutError(f"{moved} bytes in {seconds:.0f} seconds")
-                    since, moved = time.monotonic(), 0
-    if wanted is not None and (size := part.stat().st_size) != wanted:
-        raise ConnectionError(f"the connection was closed after {size} of {wanted} bytes")
+    if within not in record:
+        record[within] = {"url": what.url(path), "sha256": found, "bytes": target.stat().st_size}
+        files.write_json(root / RECORD, record)
+    if target.suffix == ".zip" and not target.with_suffix("").exists():
+        download.unpack(target, target.with_suffix(""))
+    return found
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        _check_address(newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Keeps other processes from fetching to `root`; takes over what a process of this computer left as it died."""
+    lock, gate = root / LOCK, root / f"{LOCK}.gate"
+    root.mkdir(parents=True, exist_ok=True)
+    if not _take(lock, gate):
+        process, _, host = _holder(lock).partition(" ")
+        who = f"process {process} on {host}" if host else "another process"
+        left = f" and {gate.name}" if gate.exists() else ""
+        raise BlockingIOError(
+            f"{root}: {who} is fetching to this folder; wait for it, or use another folder; "
+            f"if it does not run any more, delete {lock}{left}"
+        )
+    try:
+        yield
+    finally:
+        if _holder(lock) == _own():  # it is another's after a user has deleted it
+            lock.unlink()
 
 
-def _check_address(url: str) -> None:
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOCAL):
-        raise ValueError(f"{url}: refused, expected an https address (nobody can change what comes over it)")
+def _take(lock: Path, gate: Path) -> bool:
+    """Makes the lock; False where another process keeps it."""
+    for _ in range(ATTEMPTS):
+        if _claim(lock):
+            return True
+        holder = _holder(lock)
+        if holder and not _is_dead(holder):
+            return False
+        # Of several that find a dead holder one may remove its lock: the next would remove the lock of the first.
+        if holder and _claim(gate):
+            try:
+                if _is_dead(_holder(lock)):
+                    lock.unlink(missing_ok=True)
+            finally:
+                gate.unlink()
+        else:
+            time.sleep(PAUSE)
+    return False
 
 
-def unpack(archive: str | os.PathLike, folder: str | os.PathLike) -> None:
-    """Unpacks a zip archive to a new folder: all of it, or nothing.
-
-    Raises:
-        ValueError: no zip archive, a damaged one, or a member that would land outside `folder`, is a link or a device,
-            or is encrypted (names it); nothing is extracted.
-        FileExistsError: the folder is there.  OSError: the disk is too small.
-    """
-    archive, folder = Path(archive), Path(folder)
-    if folder.exists():
-        raise FileExistsError(f"{folder} exists")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-        try:
-            with zipfile.ZipFile(archive) as content:
-                for member in content.infolist():
-                    if fault := _fault(member):
-                        raise ValueError(f"{archive}: {member.orig_filename!r} {fault}; nothing was extracted")
-                needed, free = sum(m.file_size for m in content.infolist()), shutil.disk_usage(folder.parent).free
-                if needed > free:
-                    raise OSError(f"{archive} unpacks to {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free")
-                content.extractall(Path(temporary, "content"))
-        except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-            raise ValueError(f"{archive}: not a zip archive that can be unpacked ({error})") from error
-        Path(temporary, "content").rename(folder)
+def _claim(path: Path) -> bool:
+    """Makes the file; False where it is there already. Of several processes one succeeds."""
+    try:
+        with open(path, "x") as file:
+            file.write(_own())
+    except FileExistsError:
+        return False
+    return True
 
 
-def _fault(member: zipfile.ZipInfo) -> str:
-    name = member.orig_filename
-    kind = stat.S_IFMT(member.external_attr >> 16)
-    if name.startswith("/") or "\\" in name or ":" in name or "\0" in name:
-        return "is no relative path"
-    if ".." in name.split("/"):
-        return "leads out of the folder"
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a link or a device"
-    return "is encrypted" if member.flag_bits & 1 else ""
+def _own() -> str:
+    return f"{os.getpid()} {socket.gethostname()}"
+
+
+def _holder(lock: Path) -> str:
+    """What the lock says: "ID COMPUTER"; empty where it is gone, or not yet written."""
+    try:
+        return lock.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def _is_dead(holder: str) -> bool:
+    """Whether the process is known to run no more; one of another computer cannot be asked."""
+    process, _, host = holder.partition(" ")
+    if os.name != "posix" or host != socket.gethostname() or not re.fullmatch("[0-9]{1,9}", process):
+        return False
+    try:
+        os.kill(int(process), 0)  # sends nothing
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it runs, as another user's
+        pass
+    return False
