@@ -93,9 +93,10 @@ def test_the_measured_sets_as_a_markdown_table(monkeypatch):
     link = f"https://github.com/erwincoumans/motion_imitation/tree/{known.commit}"
     assert dog == [
         "| `dog26_ai4animation`", known.title, "13700", "26", "m", "CC BY-NC 4.0",
-        f"[erwincoumans/motion_imitation @ d0e7b963c5]({link})", "`lfm data fetch dog26_ai4animation` |",
+        f"[erwincoumans/motion_imitation @ d0e7b963c5]({link})",
+        "`lfm data fetch dog26_ai4animation --accept-unpinned` |",
     ]  # fmt: skip
-    assert car[6] == "not known" and "states no licence" in car[7] and "lfm data fetch" not in car[7]
+    assert car[6] == "not known" and "no licence stated" in car[7] and "lfm data fetch" not in car[7]
     monkeypatch.setattr(listing, "sources", lambda: {BODY: listing.Source(BODY, "one | two", "MIT", 3)})
     assert "| one / two |" in listing.markdown()
 

@@ -278,3 +278,18 @@ def test_this_readme_says_what_the_committed_results_say(root, monkeypatch):
     if not list((root / "results" / "cpu").glob("*/summary.json")):
         pytest.skip("no results of the cpu profile here")
     assert readme.update("cpu", root, write=False), "run `python -m lfmlib.report readme`"
+
+
+def test_the_data_page_says_what_the_code_says(root):
+    assert readme.update_data_page(root, write=False), "run `python -m lfmlib.report data`"
+
+
+def test_a_page_without_its_markers_is_left_alone(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- a:begin -->old<!-- a:end --> kept <!-- b:end --><!-- b:begin -->")
+    assert not readme.fill(page, {"a": lambda: "new"}, write=False) and "old" in page.read_text()
+    with pytest.raises(ValueError, match="needs one line <!-- b:begin -->"):
+        readme.fill(page, {"a": lambda: "new", "b": lambda: "newer"})
+    assert "old" in page.read_text()
+    assert not readme.fill(page, {"a": lambda: "new"}) and readme.fill(page, {"a": lambda: "new"})
+    assert page.read_text() == "<!-- a:begin -->\nnew\n<!-- a:end --> kept <!-- b:end --><!-- b:begin -->"

@@ -161,6 +161,8 @@ def markdown() -> str:
     for name, known in sources().items():
         rig, page = rigs.get(name), f"{PAGES}/{known.repository}/tree/{known.commit}"
         origin = f"[{known.repository} @ {known.commit[:10]}]({page})" if known.repository else "not known"
-        way = f"not offered: {known.refused}" if known.refused else f"`lfm data fetch {name}`"
+        pinned = all(path in known.sha256 for path in known.paths)
+        way = f"`lfm data fetch {name}{'' if pinned else ' --accept-unpinned'}`"
+        way = "not offered: no licence stated" if known.refused else way
         lines.append((f"`{name}`", known.title, str(known.frames), str(rig.n), rig.unit, known.licence, origin, way))
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
