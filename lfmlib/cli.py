@@ -5,6 +5,7 @@ A command is an entry of COMMANDS: a line of help, a function that declares its 
 
 import argparse
 import logging
+import os
 import sys
 import traceback
 from argparse import ArgumentParser, Namespace
@@ -40,7 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     logger = logging.getLogger("lfmlib")
     logger.addHandler(handler)
     try:
-        return COMMANDS[args.command].run(args)
+        code = COMMANDS[args.command].run(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader of our output has enough (`lfm data list | head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
+        return DONE
     except (ValueError, OSError) as error:
         if args.debug:
             traceback.print_exc()

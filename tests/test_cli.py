@@ -407,3 +407,11 @@ def test_frame_numbers_beyond_64_bits_are_written_without_pickle(tmp_path):
     formats.write_shapes(tmp_path / "a.npz", torch.zeros(1, 3, 3), frames=[10**30])
     with np.load(tmp_path / "a.npz", allow_pickle=False) as content:
         assert content["frames"].tolist() == [str(10**30)]
+
+
+def test_a_reader_that_stops_reading_is_no_error(root):
+    """`lfm data list | head -1`"""
+    code = "import sys; from lfmlib.cli import main; sys.exit(main(['data', 'list']))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root) as lfm:
+        lfm.stdout.close()
+        assert lfm.stderr.read() == b"" and lfm.wait() == 0
