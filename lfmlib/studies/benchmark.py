@@ -181,6 +181,6 @@ def examples(names: Sequence[str], seed: int = 0) -> dict[str, torch.Tensor]:
 
 def families(names: Sequence[str]) -> list[str]:
     """The families of the categories, in the order of the chart: living things first."""
-    order = ["human", "hand", "face", "primate", "quadruped", "bird"]
+    order = ["human", "hand", "face", "primate", "quadruped", "bird", "reptile", "sea animal", "arthropod"]
     found = list(dict.fromkeys(rigs.get(name).family for name in names))
     return [f for f in order if f in found] + sorted(f for f in found if f not in order)
