@@ -178,5 +178,5 @@ def figure_comparison(table: "DataFrame") -> "Figure":
         ax.set_title(MEASURES[measure], fontsize=7)
         ax.grid(axis="y", lw=0.3)
     axes[0].set_yticks(range(len(order)), order, fontsize=6)
-    figure.supxlabel("synthetic / real (open: a handful of CAD models, not comparable)", fontsize=8)
+    figure.supxlabel("synthetic / real (open: other keypoints, not comparable)", fontsize=8)
     return figure

@@ -33,7 +33,7 @@ class Variety(NamedTuple):
     flat: float
     mean: float
     rank: float
-    components: int
+    components: float
     bones: float
     neighbour: float
 
@@ -62,7 +62,7 @@ def variety(shapes: ShapeSet, views: int = VIEWS, frames: int = FRAMES, seed: in
     return Variety(
         *errors,
         rank=float(total**2 / power.square().sum().clamp_min(torch.finfo(power.dtype).tiny)),
-        components=components,
+        components=float(components),
         bones=_bones(train),
         neighbour=_neighbour(train, test, mean, shapes.shares_shapes),
     )
