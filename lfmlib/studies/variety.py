@@ -16,6 +16,7 @@ from lfmlib.data.shapes import ShapeSet
 from lfmlib.geometry import align, centred
 
 VIEWS, FRAMES, NEIGHBOURS = 1000, 2000, 16
+COMMON = 5  # keypoints that two shapes must share to be neighbours
 
 
 class Variety(NamedTuple):
@@ -107,7 +108,11 @@ def _neighbour(train: ShapeSet, test: ShapeSet, mean: Tensor, shared: bool) -> f
     near = apart.topk(k, largest=False).indices  # [Q, k]
     P = train.points.double()[near.flatten()]
     Y = few.points.double().repeat_interleave(k, 0)
-    known = (few.known.repeat_interleave(k, 0) & train.known[near.flatten()])
-    known = torch.where(known.sum(1, keepdim=True) >= 3, known, few.known.repeat_interleave(k, 0))
-    error = metrics.pa_mpjpe(P, Y, known, mirror="so3").view(-1, k).amin(1)
-    return float(100 * error.mean() / few.radius)
+    known = few.known.repeat_interleave(k, 0) & train.known[near.flatten()]
+    enough = known.sum(1) >= COMMON
+    if not bool(enough.any()):
+        return 0.0
+    error = torch.full((len(P),), torch.inf, dtype=torch.float64)
+    error[enough] = metrics.pa_mpjpe(P[enough], Y[enough], known[enough], mirror="so3")
+    nearest = error.view(-1, k).amin(1)
+    return float(100 * nearest[nearest.isfinite()].mean() / few.radius)
