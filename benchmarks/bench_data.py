@@ -17,7 +17,8 @@ import torch
 
 from lfmlib import geometry
 from lfmlib.data import synthetic
-from lfmlib.data.batches import CameraConfig, ViewSampler
+from lfmlib.data.batches import ViewSampler
+from lfmlib.data.views import CameraConfig
 from lfmlib.files import write_json
 from lfmlib.model import Lifter, LifterConfig
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lfmlib import files, geometry
-from lfmlib.data.batches import normalise
+from lfmlib.data.views import normalise
 from lfmlib.encodings import check_choice
 from lfmlib.model import Lifter
 from lfmlib.objectives.fitting import observed_with_depth

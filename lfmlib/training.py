@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from lfmlib import data, files, geometry, metrics, provenance
-from lfmlib.data.batches import CameraConfig, EvaluationViews, ViewSampler, evaluation_views
+from lfmlib.data.batches import ViewSampler, evaluation_views
 from lfmlib.data.shapes import ShapeSet
+from lfmlib.data.views import CameraConfig, EvaluationViews
 from lfmlib.encodings import check_choice
 from lfmlib.model import Lifter, LifterConfig
 from lfmlib.objectives import Objective, ObjectiveConfig

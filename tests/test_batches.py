@@ -9,18 +9,10 @@ import pytest
 import torch
 
 from lfmlib.data import synthetic
-from lfmlib.data.batches import (
-    CameraConfig,
-    EvaluationViews,
-    Views,
-    ViewSampler,
-    evaluation_views,
-    normalise,
-    upright,
-    view_rotations,
-)
+from lfmlib.data.batches import ViewSampler, evaluation_views
 from lfmlib.data.shapes import CadViews, ShapeSet
 from lfmlib.data.surface import Surface
+from lfmlib.data.views import CameraConfig, EvaluationViews, Views, normalise, upright, view_rotations
 from lfmlib.rigs import UP_AXES, Rig
 
 CAMERAS = CameraConfig()

@@ -412,6 +412,7 @@ def test_frame_numbers_beyond_64_bits_are_written_without_pickle(tmp_path):
 def test_a_reader_that_stops_reading_is_no_error(root):
     """`lfm data list | head -1`"""
     code = "import sys; from lfmlib.cli import main; sys.exit(main(['data', 'list']))"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root) as lfm:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=root, **pipes) as lfm:
         lfm.stdout.close()
         assert lfm.stderr.read() == b"" and lfm.wait() == 0

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lfmlib import files, geometry, lifting, metrics, rigs, training
-from lfmlib.data.batches import ViewSampler, evaluation_views, normalise
+from lfmlib.data.batches import ViewSampler, evaluation_views
+from lfmlib.data.views import normalise
 from lfmlib.lifting import LoadedLifter, lift, load, usable
 from lfmlib.model import Lifter, LifterConfig
 from lfmlib.objectives import ObjectiveConfig

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from lfmlib import training
-from lfmlib.data.batches import CameraConfig, EvaluationViews, Views, ViewSampler
+from lfmlib.data.batches import ViewSampler
+from lfmlib.data.views import CameraConfig, EvaluationViews, Views
 from lfmlib.model import LifterConfig
 from lfmlib.objectives import Objective, ObjectiveConfig
 from lfmlib.store import RunStore, read_tensors

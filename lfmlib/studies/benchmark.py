@@ -9,8 +9,9 @@ import torch
 
 from lfmlib import data, experiments, rigs
 from lfmlib.data import listing, real, synthetic
-from lfmlib.data.batches import CameraConfig, ViewSampler
+from lfmlib.data.batches import ViewSampler
 from lfmlib.data.mix import Mix
+from lfmlib.data.views import CameraConfig
 from lfmlib.studies.variety import Variety, variety
 from lfmlib.training import RunConfig
 from lfmlib.verdicts import Verdict, statement

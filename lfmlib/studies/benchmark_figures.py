@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lfmlib import plots, rigs
-from lfmlib.data.batches import upright, view_rotations
+from lfmlib.data.views import upright, view_rotations
 from lfmlib.studies.benchmark import EASIER, families
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from lfmlib import metrics
 from lfmlib.baselines import floors
-from lfmlib.data.batches import CameraConfig, evaluation_views
+from lfmlib.data.batches import evaluation_views
 from lfmlib.data.shapes import ShapeSet
+from lfmlib.data.views import CameraConfig
 from lfmlib.geometry import align, centred
 
 VIEWS, FRAMES, NEIGHBOURS = 1000, 2000, 16

@@ -16,8 +16,9 @@ from torch import Tensor
 from lfmlib import encodings, experiments, geometry, metrics, plots, rigs, training, verdicts
 from lfmlib.baselines import floors
 from lfmlib.data import real
-from lfmlib.data.batches import CameraConfig, EvaluationViews, evaluation_views, normalise
+from lfmlib.data.batches import evaluation_views
 from lfmlib.data.shapes import ShapeSet
+from lfmlib.data.views import CameraConfig, EvaluationViews, normalise
 from lfmlib.model import Lifter, LifterConfig
 from lfmlib.rigs import Rig
 from lfmlib.store import RunStore, read_tensors
