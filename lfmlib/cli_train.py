@@ -9,8 +9,8 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lfmlib.runs import RunConfig
     from lfmlib.store import RunStore
-    from lfmlib.training import RunConfig
 
 DONE, FAILED, WRONG, STOPPED = 0, 1, 2, 130  # exit codes: all well; ran and failed; cannot be done; Ctrl-C
 OPTIONS = {  # options of `lfm train` that stand for a field of the configuration: (name, type, field, help)
@@ -81,7 +81,7 @@ def _run_config(args: Namespace) -> "RunConfig":
     """The run that the arguments ask for: the defaults, then --config, then the options, then --set."""
     from lfmlib import data, files, rigs
     from lfmlib.lifting import run_config
-    from lfmlib.training import RunConfig
+    from lfmlib.runs import RunConfig
 
     settings = RunConfig(categories=("?",)).as_dict()
     if args.config:

@@ -15,8 +15,9 @@ import torch
 from lfmlib import geometry, lifting, provenance
 from lfmlib.data import real
 from lfmlib.model import LifterConfig
+from lfmlib.runs import RunConfig
 from lfmlib.store import RunStore
-from lfmlib.training import RunConfig, train
+from lfmlib.training import train
 
 STATUSES = ("ok", "warn", "fail")
 PYTHON, TORCH = (3, 11), (2, 6)

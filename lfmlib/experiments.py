@@ -16,8 +16,8 @@ from lfmlib import metrics, training
 from lfmlib.baselines import floors
 from lfmlib.data.batches import evaluation_views
 from lfmlib.environment import environment
+from lfmlib.runs import TEST_SEED, RunConfig, RunData, run_id
 from lfmlib.store import RunStore
-from lfmlib.training import RunConfig, RunData, run_id
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ def floor_rows(config: RunConfig, seeds: Sequence[int], **columns: Any) -> list[
     result, tag = [], "real" if any(s.tag == "real" for s in run_data.test) else "synthetic"
     for seed in seeds:
         views = evaluation_views(
-            run_data.test, config.cameras, config.test_views, training.TEST_SEED + seed, config.missing,
+            run_data.test, config.cameras, config.test_views, TEST_SEED + seed, config.missing,
             config.self_occlusion,
         )  # fmt: skip
         for method, P in (("flat", floors.flat(views.X)), ("mean", padded[views.category])):

@@ -20,8 +20,9 @@ from lfmlib.objectives.fitting import observed_with_depth
 from lfmlib.objectives.fitting import read_out as read_out_shape
 from lfmlib.objectives.masked import mean_square
 from lfmlib.rigs import Rig
+from lfmlib.runs import RunConfig
 from lfmlib.store import RunStore, read_tensors
-from lfmlib.training import RunConfig, fit
+from lfmlib.training import fit
 
 WEIGHTS = "model.safetensors"
 READ_OUTS = ("snap", "fit")

@@ -5,188 +5,30 @@ Early stopping is absent on purpose: the papers stop on the validation MPJPE, wh
 """
 
 import copy
-import functools
-import hashlib
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lfmlib import data, files, geometry, metrics, provenance
+from lfmlib import files, geometry, metrics, provenance
 from lfmlib.data.batches import ViewSampler, evaluation_views
 from lfmlib.data.shapes import ShapeSet
-from lfmlib.data.views import CameraConfig, EvaluationViews
-from lfmlib.encodings import check_choice
-from lfmlib.model import Lifter, LifterConfig
-from lfmlib.objectives import Objective, ObjectiveConfig
+from lfmlib.data.views import EvaluationViews
+from lfmlib.model import Lifter
+from lfmlib.objectives import Objective
 from lfmlib.objectives.fitting import observed_with_depth, read_out
+from lfmlib.runs import FIXED_VIEW_SEED, TEST_SEED, VALIDATION_SEED, RunConfig, RunData, run_id
 from lfmlib.store import RunStore
 
 log = logging.getLogger(__name__)
 
-SCHEDULES = ("constant", "cosine", "trapezoid")
-VIEWS = ("fresh", "fixed")
-FORMAT = 2  # part of a run's id: raise it when the same configuration would give another record
 CHECKPOINT_SECONDS = 20.0
-TEST_SEED, VALIDATION_SEED, FIXED_VIEW_SEED = 1_000_000, 2_000_000, 3_000_000  # the run's seed is added: runs pair up
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Everything that decides a run's record.
-
-    Args:
-        categories: trained together, in the order of the category index.
-        model, objective, cameras: see their classes.
-        count, data_seed: cap on the frames of a synthetic category, which has a number of its own, and seed; real
-            ones are taken whole.
-        steps, batch, lr, weight_decay, betas, clip: AdamW; `clip` bounds the gradient's norm (0 = off).
-        schedule: constant, cosine (to 0), or trapezoid (constant, the last two thirds linear to 2 %).
-        warmup: steps of linear warm-up.
-        ema: decay of the weight average that is evaluated and kept; 0 = the last weights.
-        views: fresh (a new camera at every draw) or fixed (one camera per frame for ever).
-        missing, self_occlusion, temperature: see `ViewSampler`.
-        seed: weights, batches and cameras.
-        evaluations: points of the curve, the last step included.
-        test_views: evaluation views per category.
-    Raises:
-        ValueError: a value is out of range, or two contradict each other.
-    Source: Sec. 3.5 and Sec. 4 give AdamW, 1e-4, weight decay 1e-4, batch 64; clip and schedule are ours.
-    """
-
-    categories: tuple[str, ...]
-    model: LifterConfig = field(default_factory=LifterConfig)
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    cameras: CameraConfig = field(default_factory=CameraConfig)
-    count: int = 4000
-    data_seed: int = 0
-    steps: int = 2000
-    batch: int = 64
-    lr: float | int = 1e-3
-    weight_decay: float | int = 1e-4
-    betas: tuple[float | int, float | int] = (0.9, 0.999)
-    clip: float | int = 1.0
-    schedule: str = "cosine"
-    warmup: int = 0
-    ema: float | int = 0.0
-    views: str = "fresh"
-    missing: float | int = 0.0
-    self_occlusion: bool = False
-    temperature: float | int | None = None
-    seed: int = 0
-    evaluations: int = 10
-    test_views: int = 1000
-
-    def __post_init__(self) -> None:
-        if isinstance(self.categories, str) or not self.categories:
-            raise ValueError(f"categories must be a tuple of at least one name, got {self.categories!r}")
-        if len(set(self.categories)) < len(self.categories):
-            raise ValueError(f"a category is named twice in {self.categories!r}")
-        object.__setattr__(self, "categories", tuple(self.categories))
-        for name, least in (("steps", 1), ("batch", 1), ("count", 10), ("evaluations", 1), ("test_views", 1),
-                            ("warmup", 0), ("seed", 0), ("data_seed", 0)):  # fmt: skip
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} is {value!r}: expected a whole number, {least} or more")
-        for name in ("lr", "weight_decay", "clip"):
-            value = getattr(self, name)
-            if not _is_number(value) or not math.isfinite(value) or value < 0:
-                raise ValueError(f"{name} is {value!r}: expected a finite number, 0 or more")
-            object.__setattr__(self, name, float(value))  # 1 and 1.0 are one run, with one id
-        for name in ("ema", "missing"):
-            value = getattr(self, name)
-            if not _is_number(value) or not 0 <= value < 1:
-                raise ValueError(f"{name} is {value!r}: expected a number in [0, 1)")
-            object.__setattr__(self, name, float(value))
-        if len(self.betas) != 2 or not all(_is_number(beta) and 0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas are {self.betas!r}: expected two numbers in [0, 1)")
-        object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))
-        if self.temperature is not None:
-            if not _is_number(self.temperature) or not 0 < self.temperature < math.inf:
-                raise ValueError(f"temperature is {self.temperature!r}: expected a number > 0, or none for balanced")
-            object.__setattr__(self, "temperature", float(self.temperature))
-        if not isinstance(self.self_occlusion, bool):
-            raise ValueError(f"self_occlusion is {self.self_occlusion!r}: expected true or false")
-        check_choice("schedule", self.schedule, SCHEDULES)
-        check_choice("views", self.views, VIEWS)
-        wanted = 1 if self.objective.output == "depth" else 3
-        if self.model.outputs != wanted:
-            raise ValueError(f"objective.output={self.objective.output!r} needs model.outputs={wanted}")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings, lists and dicts."""
-        return json.loads(json.dumps(asdict(self)))
-
-    @staticmethod
-    def from_dict(content: dict[str, Any]) -> "RunConfig":
-        """Inverse of `as_dict`.
-
-        Raises:
-            ValueError: an unknown field (names it).
-        """
-        nested = {"model": LifterConfig, "objective": ObjectiveConfig, "cameras": CameraConfig}
-        try:
-            content = dict(content)
-            for name, kind in nested.items():
-                content[name] = kind(**content.get(name, {}))
-            lists = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
-            return RunConfig(**content | lists)
-        except TypeError as error:
-            raise ValueError(f"not a run configuration: {error}") from error
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-@dataclass(frozen=True)
-class RunData:
-    """The shapes of a run's categories; validation comes out of the training split, by whole sequences."""
-
-    train: tuple[ShapeSet, ...]
-    validation: tuple[ShapeSet, ...]
-    test: tuple[ShapeSet, ...]
-
-    @staticmethod
-    def of(config: RunConfig) -> "RunData":
-        """Loads or generates the categories."""
-        return _load(config.categories, config.count, config.data_seed, os.environ.get("LFM_DATA"))
-
-    def description(self) -> dict[str, Any]:
-        """What identifies the data in a record."""
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {
-            s.rig.name: {
-                "tag": s.tag,
-                "shares_shapes": s.shares_shapes,
-                "fingerprint": {name: part[i].fingerprint for name, part in parts.items()},
-                "frames": {name: len(part[i]) for name, part in parts.items()},
-            }
-            for i, s in enumerate(self.train)
-        }
-
-
-@functools.lru_cache(maxsize=16)  # a grid asks for the same data again and again
-def _load(categories: tuple[str, ...], count: int, seed: int, folder: str | None) -> RunData:
-    made = data.synthetic.categories()
-    counts = [min(count, data.synthetic.entry(name).samples) if name in made else None for name in categories]
-    sets = [data.load(name, count=n, seed=seed) for name, n in zip(categories, counts, strict=True)]
-    # CAD sets have a handful of shapes and test on new views of them: so does their validation
-    pairs = [(s, s) if s.shares_shapes else s.hold_out_validation() for s in sets]
-    return RunData(tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), tuple(s.test for s in sets))
-
-
-def run_id(config: RunConfig, run_data: RunData) -> str:
-    """Name of a run: a hash of its configuration, of its data and of the record format."""
-    text = json.dumps([FORMAT, config.as_dict(), run_data.description()], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def train(

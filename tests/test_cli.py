@@ -18,8 +18,9 @@ import torch
 
 from lfmlib import cli, cli_train, doctor, encodings, files, lifting, model, rigs, training
 from lfmlib.data import formats, real, synthetic
+from lfmlib.objectives import ObjectiveConfig
+from lfmlib.runs import RunConfig
 from lfmlib.store import RunStore
-from lfmlib.training import RunConfig
 
 CHAIR = "synthetic_chair10"
 RIG = rigs.get(CHAIR)
@@ -298,7 +299,7 @@ def test_settings_go_from_the_file_to_options_to_set(lfm, tmp_path):
     code, out, _ = lfm("train", "--print-config", *words)
     expected = RunConfig(
         (CHAIR,), steps=8, lr=1.0, betas=(0.0, 0.99), model=model.LifterConfig(width=32, alpha=3.0),
-        objective=training.ObjectiveConfig(camera="algebraic"),
+        objective=ObjectiveConfig(camera="algebraic"),
     )  # fmt: skip
     assert code == 0 and json.loads(out) == expected.as_dict()
 

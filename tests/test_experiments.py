@@ -10,9 +10,9 @@ from lfmlib import experiments, metrics, training
 from lfmlib.experiments import curve_rows, floor_rows, rows, run_grid
 from lfmlib.model import LifterConfig
 from lfmlib.report import RESULT_COLUMNS
+from lfmlib.runs import RunConfig
 from lfmlib.store import RunStore
 from lfmlib.studies import injection
-from lfmlib.training import RunConfig
 
 TINY = LifterConfig(width=16, depth=2, heads=2)
 

@@ -15,8 +15,8 @@ from lfmlib.lifting import LoadedLifter, lift, load, usable
 from lfmlib.model import Lifter, LifterConfig
 from lfmlib.objectives import ObjectiveConfig
 from lfmlib.objectives.fitting import read_out
+from lfmlib.runs import TEST_SEED, RunConfig, RunData
 from lfmlib.store import RunStore, read_tensors, write_tensors
-from lfmlib.training import RunConfig, RunData
 
 CONFIG = RunConfig(
     ("synthetic_chair10", "synthetic_body17"),
@@ -141,7 +141,7 @@ def test_the_result_is_where_the_keypoints_are(loaded, store, record, views, dev
 
 def test_reaches_the_errors_that_the_record_states(loaded, record):
     sets = RunData.of(CONFIG).test
-    seed = training.TEST_SEED + CONFIG.seed
+    seed = TEST_SEED + CONFIG.seed
     views = evaluation_views(sets, CONFIG.cameras, CONFIG.test_views, seed, CONFIG.missing)
     numbers = ("o3", "so3", "flip")
     for c, shapes in enumerate(sets):

@@ -19,8 +19,9 @@ from lfmlib.data.batches import ViewSampler
 from lfmlib.data.views import CameraConfig, EvaluationViews, Views
 from lfmlib.model import LifterConfig
 from lfmlib.objectives import Objective, ObjectiveConfig
+from lfmlib.runs import SCHEDULES, RunConfig, RunData, run_id
 from lfmlib.store import RunStore, read_tensors
-from lfmlib.training import RunConfig, RunData, learning_rate_factor, run_id, train
+from lfmlib.training import learning_rate_factor, train
 
 MODEL = LifterConfig(width=16, depth=1, heads=2, ff=2)
 ADVERSARY = ObjectiveConfig(adversary=0.1, view_consistency=0.1)
@@ -177,7 +178,7 @@ import json, os, signal, sys, time
 import torch
 torch.set_num_threads(1)
 import safetensors.torch, torch._dynamo  # what the first step would import: once, not in every child
-from lfmlib import files, store, training
+from lfmlib import files, runs, store, training
 
 def kill_at(kind, at):
     """Kills this very process, as kill -9 would, at a chosen moment."""
@@ -200,8 +201,8 @@ def kill_at(kind, at):
 
 root, plan = sys.argv[1], json.loads(sys.argv[2])
 for name, content in plan["configs"].items():
-    config = training.RunConfig.from_dict(content)
-    training.RunData.of(config)  # loaded once, shared by the children
+    config = runs.RunConfig.from_dict(content)
+    runs.RunData.of(config)  # loaded once, shared by the children
     for folder, kills in (("whole", []), ("killed", plan["kills"][name])):
         for kill in [*kills, None]:
             sys.stdout.flush()
@@ -453,7 +454,7 @@ def test_learning_rate_schedules():
     assert cosine[0] == 1 and math.isclose(cosine[50], 0.5) and 0 < cosine[99] < 1e-3
     trapezoid = rates("trapezoid")
     assert trapezoid[:34] == [1.0] * 34 and math.isclose(trapezoid[67], 1.5 * 0.33) and trapezoid[99] == 0.02
-    for schedule in training.SCHEDULES:
+    for schedule in SCHEDULES:
         flat, warm = rates(schedule), rates(schedule, 10)
         assert all(a >= b > 0 for a, b in zip(flat, flat[1:], strict=False))
         assert [round(w / f, 9) for w, f in zip(warm[:12], flat, strict=False)] == [

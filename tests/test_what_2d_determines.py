@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from lfmlib import experiments, geometry
+from lfmlib.runs import RunConfig
 from lfmlib.store import RunStore
 from lfmlib.studies import what_2d_determines as study
-from lfmlib.training import RunConfig
 
 
 @pytest.fixture(scope="module")

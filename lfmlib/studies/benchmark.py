@@ -12,8 +12,8 @@ from lfmlib.data import listing, real, synthetic
 from lfmlib.data.batches import ViewSampler
 from lfmlib.data.mix import Mix
 from lfmlib.data.views import CameraConfig
+from lfmlib.runs import RunConfig
 from lfmlib.studies.variety import Variety, variety
-from lfmlib.training import RunConfig
 from lfmlib.verdicts import Verdict, statement
 
 if TYPE_CHECKING:

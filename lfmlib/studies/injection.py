@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from lfmlib import claims, experiments, metrics, plots, verdicts
 from lfmlib.data import real, synthetic
 from lfmlib.model import INJECTIONS, LifterConfig
+from lfmlib.runs import RunConfig
 from lfmlib.store import RunStore
-from lfmlib.training import RunConfig
 from lfmlib.verdicts import Verdict
 
 if TYPE_CHECKING:

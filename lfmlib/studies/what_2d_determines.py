@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from pandas import DataFrame
 from torch import Tensor
 
-from lfmlib import encodings, experiments, geometry, metrics, plots, rigs, training, verdicts
+from lfmlib import encodings, experiments, geometry, metrics, plots, rigs, verdicts
 from lfmlib.baselines import floors
 from lfmlib.data import real
 from lfmlib.data.batches import evaluation_views
@@ -21,8 +21,8 @@ from lfmlib.data.shapes import ShapeSet
 from lfmlib.data.views import CameraConfig, EvaluationViews, normalise
 from lfmlib.model import Lifter, LifterConfig
 from lfmlib.rigs import Rig
+from lfmlib.runs import TEST_SEED, RunConfig, RunData
 from lfmlib.store import RunStore, read_tensors
-from lfmlib.training import RunConfig, RunData
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -80,7 +80,7 @@ def load(frames: int, views: int, seeds: int) -> list[Category]:
     for name in (*SYNTHETIC, *(name for name in real.available() if name in rigs.names())):
         shapes = RunData.of(RunConfig((name,), count=frames))
         train, test = shapes.train[0].thinned(frames), shapes.test[0]
-        pictures = (evaluation_views([test], CameraConfig(), views, training.TEST_SEED + s) for s in range(seeds))
+        pictures = (evaluation_views([test], CameraConfig(), views, TEST_SEED + s) for s in range(seeds))
         result.append(Category(test, floors.mean_shape(train.points, train.known), tuple(pictures)))
     return result
 
