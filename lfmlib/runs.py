@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lfmlib import data
+from lfmlib.data.mix import WASTE
 from lfmlib.data.shapes import ShapeSet
 from lfmlib.data.views import CameraConfig
 from lfmlib.encodings import check_choice
@@ -35,7 +36,8 @@ class RunConfig:
         warmup: steps of linear warm-up.
         ema: decay of the weight average that is evaluated and kept; 0 = the last weights.
         views: fresh (a new camera at every draw) or fixed (one camera per frame for ever).
-        missing, self_occlusion, temperature: see `ViewSampler`.
+        missing, self_occlusion, temperature, waste: see `ViewSampler`; waste 1 pads every batch to the largest rig, as
+            Sec. 3.4 does, less draws each batch from categories of about one size.
         seed: weights, batches and cameras.
         evaluations: points of the curve, the last step included.
         test_views: evaluation views per category.
@@ -63,6 +65,7 @@ class RunConfig:
     missing: float | int = 0.0
     self_occlusion: bool = False
     temperature: float | int | None = None
+    waste: float | int = WASTE
     seed: int = 0
     evaluations: int = 10
     test_views: int = 1000
@@ -95,6 +98,9 @@ class RunConfig:
             if not _is_number(self.temperature) or not 0 < self.temperature < math.inf:
                 raise ValueError(f"temperature is {self.temperature!r}: expected a number > 0, or none for balanced")
             object.__setattr__(self, "temperature", float(self.temperature))
+        if not _is_number(self.waste) or not 0 < self.waste <= 1:
+            raise ValueError(f"waste is {self.waste!r}: expected a share in (0, 1]")
+        object.__setattr__(self, "waste", float(self.waste))
         if not isinstance(self.self_occlusion, bool):
             raise ValueError(f"self_occlusion is {self.self_occlusion!r}: expected true or false")
         check_choice("schedule", self.schedule, SCHEDULES)

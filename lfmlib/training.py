@@ -74,8 +74,9 @@ class _Trainer:
         if config.views == "fixed":
             fixed = torch.Generator(device).manual_seed(FIXED_VIEW_SEED + config.seed)
         self.sampler = ViewSampler(
-            run_data.train, config.cameras, config.missing, config.self_occlusion, fixed, device, config.temperature
-        )
+            run_data.train, config.cameras, config.missing, config.self_occlusion, fixed, device, config.temperature,
+            config.waste,
+        )  # fmt: skip
         views = lambda sets, seed: evaluation_views(  # noqa: E731
             sets, config.cameras, config.test_views, seed, config.missing, config.self_occlusion, device
         )

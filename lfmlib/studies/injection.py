@@ -68,6 +68,7 @@ def grid(
             categories,
             model=LifterConfig(width=width, depth=depth, heads=max(4, width // 64), injection=injection, alpha=alpha),
             steps=steps if len(categories) == 1 else int(MORE_STEPS * steps), lr=lr, seed=seed,
+            waste=1.0,  # as printed: all categories padded to N_max in one batch
             count=synthetic.cap(profile), evaluations=min(8, max(1, steps // 6)),
             test_views=max(20, views // len(categories)),
         ))
