@@ -172,15 +172,16 @@ def _fetch(args: Namespace) -> int:
     from lfmlib.data import fetch, listing, real
 
     source = listing.source(args.name)
+    if source.refused:
+        raise ValueError(f"{args.name} cannot be fetched: {source.refused}")
     folder = Path(args.to) if args.to else real.folder()
     if folder is None:
         raise ValueError("no folder to write to: name one with --to, or set the environment variable LFM_DATA")
     if not 0 < args.timeout < float("inf"):
         raise ValueError(f"--timeout is {args.timeout}, expected seconds above 0")
-    if not source.refused:
-        if (made := folder / f"{args.name}.npz").exists() and not args.force:
-            raise ValueError(f"{made} exists; --force replaces it")
-        say(f"{source.title}; licence: {source.licence}; {len(source.paths)} files of {source.repository}")
+    if (made := folder / f"{args.name}.npz").exists() and not args.force:
+        raise ValueError(f"{made} exists; --force replaces it")
+    say(f"{source.title}; licence: {source.licence}; {len(source.paths)} files of {source.repository}")
 
     def report(path: str, digest: str) -> None:
         print(f"{digest}  {path}", flush=True)
