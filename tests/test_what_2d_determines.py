@@ -9,6 +9,7 @@ from lfmlib import experiments, geometry
 from lfmlib.runs import RunConfig
 from lfmlib.store import RunStore
 from lfmlib.studies import what_2d_determines as study
+from lfmlib.studies import what_2d_figures as figures
 
 
 @pytest.fixture(scope="module")
@@ -167,17 +168,17 @@ def test_every_figure_names_its_axes_with_units(categories, trained):
     table = study.results(categories, records)
     frame = study.conditioning(seeds=1, sizes=(8,), widths=(16,), tokens=9)
     losses = study.permuted_losses(categories, records, permutations=2, store=store)
-    figures = [
-        study.figure_permutations(study.equivariance(categories, permutations=2), losses),
-        study.figure_zero_loss(study.zero_loss_family(categories)),
-        study.figure_training(study.run_curves(records, store), table),
-        study.figure_floors(table, categories),
-        study.figure_mirror(table, categories),
-        study.figure_residuals(study.residual_ratios(categories), categories),
-        study.figure_encodings(frame, "tokens"),
-        study.figure_encodings(frame, "sigma"),
+    drawn = [
+        figures.figure_permutations(study.equivariance(categories, permutations=2), losses),
+        figures.figure_zero_loss(study.zero_loss_family(categories)),
+        figures.figure_training(study.run_curves(records, store), table),
+        figures.figure_floors(table, categories),
+        figures.figure_mirror(table, categories),
+        figures.figure_residuals(study.residual_ratios(categories), categories),
+        figures.figure_encodings(frame, "tokens"),
+        figures.figure_encodings(frame, "sigma"),
     ]
-    for figure in figures:
+    for figure in drawn:
         bottom = [ax for ax in figure.axes if ax.get_subplotspec().is_last_row()]
         assert all(ax.get_xlabel() for ax in bottom)
         assert figure.legends or all(ax.get_legend() for ax in figure.axes)
