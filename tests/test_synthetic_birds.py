@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from shapes_of import apart, form, lengths, made, spread, within
 
 from lfmlib import rigs
 from lfmlib.data import synthetic
 from lfmlib.data.synthetic import birds
-from lfmlib.data.synthetic.draw import Cast
 
 BIRDS = ("synthetic_songbird18", "synthetic_duck18", "synthetic_heron18", "synthetic_prey18")
 # The pairs that an individual holds at a constant distance; the real rig's other edges span joints.
@@ -17,40 +17,22 @@ RIGID = [
 ]  # fmt: skip
 
 
-def made(category, count, seed=0):
-    return birds.bird(count, torch.Generator().manual_seed(seed), **synthetic.entry(category).shape)
-
-
-def apart(bird, a, b):
-    return (bird.at[a] - bird.at[b]).norm(dim=-1)
-
-
 def motion_of(bird, category):
-    motions = synthetic.entry(category).shape.get("motions", ["perch", "peck", "walk", "preen", "stretch", "fly"])
+    motions = synthetic.entry(category).shape.get("motions", birds.USUAL)
     return motions, bird.sequence % len(motions)
 
 
 @pytest.mark.parametrize("category", BIRDS)
 def test_the_rig_is_that_of_the_real_birds(category):
     ours, real = rigs.get(category), rigs.get("bird18_aves")
-    assert (ours.keypoints, ours.symmetry, ours.up, ours.family) == (
-        real.keypoints, real.symmetry, real.up, real.family,
-    )  # fmt: skip
-    assert {frozenset(edge) for edge in ours.edges} == {frozenset(edge) for edge in real.edges}
+    assert form(ours) == form(real) and (ours.symmetry, ours.family) == (real.symmetry, real.family)
 
 
 @pytest.mark.parametrize("category", BIRDS)
 def test_bones_are_constant_in_a_bird_and_differ_between_birds(category):
     bird = made(category, 1500)
-    for a, b in RIGID:
-        length = apart(bird, a, b)
-        means = []
-        for one in bird.individual.unique():
-            own = length[bird.individual == one]
-            assert own.max() - own.min() < 1e-9 * own.max()
-            means.append(own.mean())
-        means = torch.stack(means)
-        assert means.std() > 0.05 * means.mean(), (a, b)
+    bones = lengths(bird.at, RIGID)
+    assert within(bones, bird.individual) < 1e-8 and spread(bones, bird.individual) > 0.05
 
 
 @pytest.mark.parametrize("category", BIRDS)
@@ -66,7 +48,7 @@ def test_birds_face_the_front_with_the_left_side_at_minus_x(category):
 def test_the_head_is_its_own_mirror_image():
     bird = made("synthetic_songbird18", 400)
     for part in ("crown", "forehead", "bill_base", "throat", "bill_tip"):
-        assert torch.allclose(apart(bird, "left_eye", part), apart(bird, "right_eye", part))
+        assert torch.allclose(apart(bird.at, "left_eye", part), apart(bird.at, "right_eye", part))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +61,7 @@ def test_the_head_is_its_own_mirror_image():
     ],
 )
 def test_life_size(category, least, most):
-    trunk = apart(made(category, 2000), "breast", "tail_base")
+    trunk = apart(made(category, 2000).at, "breast", "tail_base")
     assert least < trunk.min() and trunk.max() < most and trunk.max() > 1.8 * trunk.min()
 
 
@@ -101,7 +83,7 @@ def test_legs_of_a_walker_swing_against_each_other():
 def test_wings_fold_over_the_rump_and_spread_in_flight():
     bird = made("synthetic_songbird18", 3000)
     motions, motion = motion_of(bird, "synthetic_songbird18")
-    span = apart(bird, "left_wingtip", "right_wingtip") / apart(bird, "breast", "tail_base")
+    span = apart(bird.at, "left_wingtip", "right_wingtip") / apart(bird.at, "breast", "tail_base")
     folded, flying = span[motion == motions.index("perch")], span[motion == motions.index("fly")]
     assert folded.median() < 0.6 and flying.median() > 1.5
     behind = (bird.at["left_wingtip"] - bird.at["back"])[motion == motions.index("perch"), 1]
@@ -118,34 +100,15 @@ def test_a_pecking_bill_goes_below_the_breast_and_preening_turns_it_round():
 
 
 def test_species_look_like_themselves():
-    kinds = synthetic.entry("synthetic_songbird18").shape["kinds"] | synthetic.entry("synthetic_heron18").shape["kinds"]
-
-    def of(kind, a, b):
-        bird = birds.bird(60, torch.Generator().manual_seed(0), {kind: kinds[kind]})
-        return (apart(bird, a, b) / apart(bird, "breast", "tail_base")).mean()
+    def of(kind, a, b, category="songbird18"):
+        bird = made(category, 60, [kind])
+        return (apart(bird.at, a, b) / apart(bird.at, "breast", "tail_base")).mean()
 
     assert of("magpie", "tail_base", "tail_tip") > 1.5 * of("crow", "tail_base", "tail_tip")
     assert of("hoopoe", "bill_base", "bill_tip") > 2 * of("finch", "bill_base", "bill_tip")
-    assert of("flamingo", "left_shin", "left_foot") > 2 * of("pigeon", "left_shin", "left_foot")
-
-
-def test_all_kinds_take_part():
-    cast = Cast(700, 2, torch.Generator().manual_seed(0))
-    of = birds.traits(cast, {f"kind{i}": {"size": [10 * i, 10 * i + 1]} for i in range(5)})
-    assert set((of["size"] // 10).int().tolist()) == set(range(5))
-    for one in cast.individual.unique():
-        assert of["size"][cast.individual == one].unique().numel() == 1
-    how = birds.traits(cast, {"slow": {"pace": [0, 1]}, "fast": {"pace": [5, 6]}}, of_motions=True)
-    assert torch.equal(how["pace"] > 3, cast.motion == 1)
-
-
-def test_each_frame_does_what_its_own_motion_says():
-    cast = Cast(400, 2, torch.Generator().manual_seed(0))
-    said = birds.act(cast, [lambda c: {"a": c.phase + 100}, lambda c: {"a": -c.phase, "b": 1 + 0 * c.phase}])
-    assert torch.equal(said["a"] > 50, cast.motion == 0)
-    assert torch.equal(said["b"], (cast.motion == 1).double())
+    assert of("flamingo", "left_shin", "left_foot", "heron18") > 2 * of("pigeon", "left_shin", "left_foot")
 
 
 def test_an_unknown_motion_is_refused():
     with pytest.raises(ValueError, match="motion 'dance'; there are perch"):
-        birds.bird(10, torch.Generator(), synthetic.entry(BIRDS[0]).shape["kinds"], ["perch", "dance"])
+        made(BIRDS[0], 10, motions=["perch", "dance"])

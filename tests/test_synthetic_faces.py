@@ -2,26 +2,15 @@
 
 import pytest
 import torch
+from shapes_of import at_of, means, shapes_of, within
 
 from lfmlib import rigs
 from lfmlib.data import synthetic
 from lfmlib.data.surface import Surfaces
-from lfmlib.data.synthetic.draw import turn
 from lfmlib.data.synthetic.face_template import FLIP, along, field, follows, places, spots_of, template
+from lfmlib.data.synthetic.limbs import turn
 
 BOTH = ("synthetic_face68", "synthetic_face83")
-
-
-@pytest.fixture(scope="module")
-def made():
-    """Shapes of a category, made once."""
-    kept = {}
-    return lambda name: kept.setdefault(name, synthetic.generate(name, 2000, 1))
-
-
-def at(shapes):
-    """Keypoint -> positions, float64."""
-    return {name: shapes.points[:, i].double() for i, name in enumerate(shapes.rig.keypoints)}
 
 
 def spots(name):
@@ -61,8 +50,8 @@ def test_the_mean_face_has_the_distances_of_a_face():
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_parts_stand_in_their_order_on_every_face(made, name):
-    p = at(made(name))
+def test_parts_stand_in_their_order_on_every_face(name):
+    p = at_of(shapes_of(name, 2000, 1))
     eye, brow, lip, chin = p["right_eye_0"], p["right_brow_2"], p["outer_lip_3"], p[f"jaw_{8 if '68' in name else 7}"]
     assert (brow[:, 1] > eye[:, 1]).all() and (eye[:, 1] > lip[:, 1] + 30).all() and (lip[:, 1] > chin[:, 1] + 15).all()
     assert (p["left_eye_0"][:, 0] > p["right_eye_0"][:, 0] + 40).all()
@@ -72,8 +61,8 @@ def test_parts_stand_in_their_order_on_every_face(made, name):
     assert width.min() > 105 and width.max() < 170
 
 
-def test_the_nose_is_the_foremost_part(made):
-    p = at(made("synthetic_face68"))
+def test_the_nose_is_the_foremost_part():
+    p = at_of(shapes_of("face68", 2000, 1))
     depth = torch.stack([point[:, 2] for point in p.values()])
     foremost = depth.argmax(0) == list(p).index("nose_bridge_3")
     assert foremost.double().mean() > 0.97  # kissing lips may reach further
@@ -81,8 +70,8 @@ def test_the_nose_is_the_foremost_part(made):
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_lids_and_lips_open_and_shut_but_never_cross(made, name):
-    p = at(made(name))
+def test_lids_and_lips_open_and_shut_but_never_cross(name):
+    p = at_of(shapes_of(name, 2000, 1))
     pairs = ((1, 5), (2, 4)) if "68" in name else ((1, 7), (2, 6), (3, 5))
     for side in ("right", "left"):
         for above, below in pairs:
@@ -96,31 +85,29 @@ def test_lids_and_lips_open_and_shut_but_never_cross(made, name):
     assert (one - other).abs().max() > 4  # winks
 
 
-def test_what_a_person_does_not_move_stays_and_people_differ(made):
-    shapes = made("synthetic_face68")
-    p, who = at(shapes), shapes.sequence // len(template()["expressions"])
+def test_what_a_person_does_not_move_stays_and_people_differ():
+    shapes = shapes_of("face68", 2000, 1)
+    p, who = at_of(shapes), shapes.sequence // len(template()["expressions"])
     bridge = p["nose_bridge_0"] - p["nose_bridge_2"]
-    still = max((bridge[who == one] - bridge[who == one][0]).norm(dim=-1).max() for one in who.unique())
-    assert still < 2.5 < bridge.norm(dim=-1).max() - bridge.norm(dim=-1).min()
+    assert within(bridge, who) < 0.01 and 2.5 < bridge.norm(dim=-1).max() - bridge.norm(dim=-1).min()
     assert len(who.unique()) >= 40
     lopsided = (p["right_eye_0"] * FLIP - p["left_eye_3"]).norm(dim=-1)
     assert lopsided.median() > 0.3 and lopsided.median() < 6  # nobody is quite symmetrical
 
 
-def test_an_opening_mouth_lowers_the_chin_and_draws_it_back(made):
-    shapes = made("synthetic_face68")
-    p = at(shapes)
+def test_an_opening_mouth_lowers_the_chin_and_draws_it_back():
+    shapes = shapes_of("face68", 2000, 1)
+    p = at_of(shapes)
     who = shapes.sequence // len(template()["expressions"])
-    count = torch.bincount(who).double()
-    within = lambda v: v - (torch.zeros_like(count).index_add(0, who, v) / count)[who]  # noqa: E731
-    mouth = within((p["inner_lip_2"] - p["inner_lip_6"])[:, 1])
+    mine = lambda v: v - means(v, who)[who]  # noqa: E731
+    mouth = mine((p["inner_lip_2"] - p["inner_lip_6"])[:, 1])
     wide = mouth > 8
-    assert (within(p["jaw_8"][:, 1])[wide] < -3).all() and (within(p["jaw_8"][:, 2])[wide] < 0).all()
-    assert within(p["jaw_0"][:, 1])[wide].abs().max() < 1  # the ear stays
+    assert (mine(p["jaw_8"][:, 1])[wide] < -3).all() and (mine(p["jaw_8"][:, 2])[wide] < 0).all()
+    assert mine(p["jaw_0"][:, 1])[wide].abs().max() < 1  # the ear stays
 
 
-def test_the_skin_hides_the_far_cheek_and_from_behind_the_face(made):
-    shapes = made("synthetic_face68")
+def test_the_skin_hides_the_far_cheek_and_from_behind_the_face():
+    shapes = shapes_of("face68", 2000, 1)
     surface, points = Surfaces([shapes.surface]), shapes.points[:300].double()
 
     def hidden(azimuth):
@@ -136,8 +123,8 @@ def test_the_skin_hides_the_far_cheek_and_from_behind_the_face(made):
 
 
 @pytest.mark.parametrize(("name", "least"), [("synthetic_face68", 16), ("synthetic_face83", 16)])
-def test_many_things_differ_between_faces(made, name, least):
-    Y = made(name).points.double()
+def test_many_things_differ_between_faces(name, least):
+    Y = shapes_of(name, 2000, 1).points.double()
     Y = Y - Y.mean(1, keepdim=True)
     Y = (Y / Y.square().sum((1, 2), keepdim=True).sqrt()).flatten(1)
     power = torch.linalg.svdvals(Y - Y.mean(0)).square()

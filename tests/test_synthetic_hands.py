@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from shapes_of import apart, at_of, lengths, shapes_of, spread, within
 
 from lfmlib import rigs
 from lfmlib.data import synthetic
@@ -16,18 +17,6 @@ CLIPS = {
     "synthetic_hand_box29": hand_objects.HOLDS,
     "synthetic_hands_laptop50": hand_objects.TASKS,
 }
-
-
-@pytest.fixture(scope="module")
-def made():
-    """Shapes of a category, made once."""
-    kept = {}
-    return lambda name: kept.setdefault(name, synthetic.generate(name, 2000, 4))
-
-
-def at(shapes):
-    """Keypoint -> positions, float64."""
-    return {name: shapes.points[:, i].double() for i, name in enumerate(shapes.rig.keypoints)}
 
 
 def unit(v):
@@ -45,28 +34,23 @@ def bent(p, prefix, finger, i):
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_bones_are_constant_in_a_person_and_differ_between_people(made, name):
-    shapes = made(name)
+def test_bones_are_constant_in_a_person_and_differ_between_people(name):
+    shapes = shapes_of(name, 2000, 4)
     who = shapes.sequence // len(CLIPS[name])
-    p = at(shapes)
+    p = at_of(shapes)
     prefix = "" if "wrist" in p else "right_"
     bones = [(f, *joints[i : i + 2]) for f, joints in JOINTS.items() for i in range(3)]
     pairs = [(f"{prefix}{finger}_{a}", f"{prefix}{finger}_{b}") for finger, a, b in bones]
-    length = torch.stack([(p[a] - p[b]).norm(dim=-1) for a, b in pairs], 1)
-    for person in who.unique()[:8]:
-        own = length[who == person]
-        assert (own - own[0]).abs().max() < 0.05  # mm: the rounding of the coordinates
-    people = torch.stack([length[who == person].mean(0) for person in who.unique()])
-    assert (people.std(0) / people.mean(0)).min() > 0.03
+    length = lengths(p, pairs)
+    assert within(length, who) < 0.05 and spread(length, who) > 0.03  # mm: the rounding of the coordinates
     if prefix:
-        other = [tuple(joint.replace("right", "left") for joint in pair) for pair in pairs]
-        left = torch.stack([(p[a] - p[b]).norm(dim=-1) for a, b in other], 1)
-        assert (left - length).abs().max() < 0.05
+        other = [[joint.replace("right", "left") for joint in pair] for pair in pairs]
+        assert (lengths(p, other) - length).abs().max() < 0.05
 
 
 @pytest.mark.parametrize("name", [*CLIPS, "synthetic_body_hands59"])
-def test_fingers_bend_to_the_palm_within_their_limits(made, name):
-    p = at(made(name))
+def test_fingers_bend_to_the_palm_within_their_limits(name):
+    p = at_of(shapes_of(name, 2000, 4))
     for prefix in ("",) if "wrist" in p else ("right_", "left_"):
         thumbwards = p[f"{prefix}index_mcp"] - p[f"{prefix}little_mcp"]
         for finger in FINGERS:
@@ -78,36 +62,35 @@ def test_fingers_bend_to_the_palm_within_their_limits(made, name):
             assert (dot(hinge, thumbwards)[middle > 10] > 0).all()  # of a left hand taken for a right one: never
 
 
-def test_one_hand_has_its_size_and_both_closed_and_open_poses(made):
-    p = at(made("synthetic_hand21"))
-    knuckle = (p["middle_mcp"] - p["wrist"]).norm(dim=-1)
+def test_one_hand_has_its_size_and_both_closed_and_open_poses():
+    p = at_of(shapes_of("hand21", 2000, 4))
+    knuckle = apart(p, "middle_mcp", "wrist")
     assert knuckle.min() > 65 and knuckle.max() < 120
-    straight = (p["middle_tip"] - p["wrist"]).norm(dim=-1) / knuckle
+    straight = apart(p, "middle_tip", "wrist") / knuckle
     assert straight.min() < 1.2 and straight.max() > 1.9
 
 
-def test_two_hands_face_each_other_where_they_clap_and_stand_on_their_sides(made):
-    shapes = made("synthetic_two_hands42")
-    p, duet = at(shapes), shapes.sequence % len(hands.DUETS)
+def test_two_hands_face_each_other_where_they_clap_and_stand_on_their_sides():
+    shapes = shapes_of("two_hands42", 2000, 4)
+    p, duet = at_of(shapes), shapes.sequence % len(hands.DUETS)
     clap = duet == hands.DUETS.index("clap")
     normal = {}
     for side, sign in (("left", -1), ("right", 1)):
         root = p[f"{side}_wrist"]
         normal[side] = sign * unit(torch.linalg.cross(p[f"{side}_index_mcp"] - root, p[f"{side}_little_mcp"] - root))
-    apart = p["left_middle_mcp"][:, 0] - p["right_middle_mcp"][:, 0]  # left is +x
-    assert (apart[clap] > 15).all() and apart[clap].max() > 150
+    across = (p["left_middle_mcp"] - p["right_middle_mcp"])[clap, 0]  # left is +x
+    assert (across > 15).all() and across.max() > 150
     assert (normal["right"][clap, 0] > 0.5).all() and (normal["left"][clap, 0] < -0.5).all()
     fold = duet == hands.DUETS.index("fold")
-    gap = (p["left_middle_mcp"] - p["right_middle_mcp"]).norm(dim=-1)
-    assert gap[fold].max() < 100
+    assert apart(p, "left_middle_mcp", "right_middle_mcp")[fold].max() < 100
     handed = p["left_wrist"][:, 1] > p["right_wrist"][:, 1]
     given = handed[duet == hands.DUETS.index("pass")]
     assert 0.1 < given.double().mean() < 0.9  # either hand gives
 
 
-def test_hands_go_on_where_the_arms_end(made):
-    shapes = made("synthetic_body_hands59")
-    p = at(shapes)
+def test_hands_go_on_where_the_arms_end():
+    shapes = shapes_of("body_hands59", 2000, 4)
+    p = at_of(shapes)
     assert shapes.rig.keypoints[:17] == rigs.get("human17_cmu").keypoints
     across = unit(p["left_hip"] - p["right_hip"])
     forward = unit(torch.linalg.cross(across, p["thorax"] - p["pelvis"]))
@@ -119,23 +102,23 @@ def test_hands_go_on_where_the_arms_end(made):
         assert dot(fore, hand).min() > 0.3
         thumbs = dot(p[f"{side}_index_mcp"] - p[f"{side}_little_mcp"], forward)
         assert (thumbs > 0)[fore[:, 1] < -0.9].double().mean() > 0.9  # an arm that hangs has its thumb in front
-    share = (p["left_middle_mcp"] - p["left_hand_root"]).norm(dim=-1) / (p["left_wrist"] - p["left_elbow"]).norm(dim=-1)
+    share = apart(p, "left_middle_mcp", "left_hand_root") / apart(p, "left_wrist", "left_elbow")
     assert share.min() > 0.3 and share.max() < 0.45
 
 
 def test_a_glove_has_the_measured_rig_and_stiff_markers_on_its_back():
-    shapes = synthetic.generate("synthetic_hand_marker13", 2000)
+    shapes = shapes_of("hand_marker13", 2000)
     measured = rigs.get("hand13_markers_dfki")
     assert (shapes.rig.keypoints, shapes.rig.edges) == (measured.keypoints, measured.edges) and not shapes.rig.symmetry
-    p, who = at(shapes), shapes.sequence // len(hand_glove.MOVES)
+    p, who = at_of(shapes), shapes.sequence // len(hand_glove.MOVES)
     for a, b in (("hand_top", "hand_left"), ("hand_top", "hand_right"), ("hand_left", "hand_right")):
-        length = (p[a] - p[b]).norm(dim=-1)
-        assert max((length[who == person] - length[who == person][0]).abs().max() for person in who.unique()) < 0.05
+        length = apart(p, a, b)
+        assert within(length, who) < 0.05
         assert length.unique().numel() > 10
     back = torch.linalg.cross(p["hand_left"] - p["hand_top"], p["hand_right"] - p["hand_top"])
     assert (dot(p["middle_tip"] - p["middle_middle"], unit(back)) < 20).all()  # fingers close away from the back
     assert (dot(p["thumb_tip"] - p["hand_right"], unit(p["hand_left"] - p["hand_right"])) > 15).all()
-    assert 100 < (p["middle_tip"] - p["hand_top"]).norm(dim=-1).median() < 160
+    assert 100 < apart(p, "middle_tip", "hand_top").median() < 160
 
 
 def box_frame(p):
@@ -145,25 +128,24 @@ def box_frame(p):
     return corner, [unit(e) for e in edges], [e.norm(dim=-1) for e in edges]
 
 
-def test_a_held_box_is_one_and_its_sorts_occur(made):
-    shapes = synthetic.generate("synthetic_hand_box29", 6000)
-    p, who = at(shapes), shapes.sequence // len(hand_objects.HOLDS)
+def test_a_held_box_is_one_and_its_sorts_occur():
+    shapes = shapes_of("hand_box29", 6000)
+    p, who = at_of(shapes), shapes.sequence // len(hand_objects.HOLDS)
     corner, axes, sizes = box_frame(p)
     for i, j in ((0, 1), (0, 2), (1, 2)):
         assert dot(axes[i], axes[j]).abs().max() < 2e-3
     opposite = corner + sum(axis * size[:, None] for axis, size in zip(axes, sizes, strict=True))
     assert torch.allclose(p["box_finger_far_ulnar"], opposite, atol=0.05)
-    for size in sizes:
-        assert max((size[who == one] - size[who == one][0]).abs().max() for one in who.unique()) < 0.05
+    assert within(torch.stack(sizes, 1), who) < 0.05
     for kind in synthetic.entry("synthetic_hand_box29").shape["kinds"].values():
         ranges = [kind[name] for name in ("grip", "breadth", "depth")]
         fits = [(size > low - 0.1) & (size < high + 0.1) for size, (low, high) in zip(sizes, ranges, strict=True)]
         assert torch.stack(fits).all(0).any()
 
 
-def test_thumb_and_fingers_hold_the_box_between_them_unless_they_let_go(made):
-    shapes = made("synthetic_hand_box29")
-    p, hold = at(shapes), shapes.sequence % len(hand_objects.HOLDS)
+def test_thumb_and_fingers_hold_the_box_between_them_unless_they_let_go():
+    shapes = shapes_of("hand_box29", 2000, 4)
+    p, hold = at_of(shapes), shapes.sequence % len(hand_objects.HOLDS)
     corner, (g, e, d), (grip, breadth, depth) = box_frame(p)
     tight = hold != hand_objects.HOLDS.index("release")
     for finger in ("thumb", "index", "middle"):
@@ -176,13 +158,13 @@ def test_thumb_and_fingers_hold_the_box_between_them_unless_they_let_go(made):
     for joint in ("wrist", *(f"{finger}_mcp" for finger in FINGERS)):  # the palm stays outside
         q = p[joint] - corner
         assert not ((dot(q, g).clamp(0) < grip) & (dot(q, d) > 0) & (dot(q, g) > 0)).any()
-    opening = (p["thumb_tip"] - p["index_tip"]).norm(dim=-1)
+    opening = apart(p, "thumb_tip", "index_tip")
     assert torch.corrcoef(torch.stack([opening, grip])[:, tight])[0, 1] > 0.9
 
 
-def test_a_lid_turns_about_its_hinge_and_is_stiff(made):
-    shapes = made("synthetic_hands_laptop50")
-    p, task = at(shapes), shapes.sequence % len(hand_objects.TASKS)
+def test_a_lid_turns_about_its_hinge_and_is_stiff():
+    shapes = shapes_of("hands_laptop50", 2000, 4)
+    p, task = at_of(shapes), shapes.sequence % len(hand_objects.TASKS)
     lid, base = p["lid_edge_left"] - p["lid_hinge_left"], p["base_front_left"] - p["base_back_left"]
     assert (lid.norm(dim=-1) - base.norm(dim=-1)).abs().max() < 0.05
     assert torch.allclose(p["lid_edge_right"] - p["lid_hinge_right"], lid, atol=0.01)
@@ -199,9 +181,9 @@ def test_a_lid_turns_about_its_hinge_and_is_stiff(made):
         assert (fits & (depth < kind["depth"][1])).any()
 
 
-def test_hands_are_on_the_lid_the_sides_and_the_keys(made):
-    shapes = made("synthetic_hands_laptop50")
-    p, task = at(shapes), shapes.sequence % len(hand_objects.TASKS)
+def test_hands_are_on_the_lid_the_sides_and_the_keys():
+    shapes = shapes_of("hands_laptop50", 2000, 4)
+    p, task = at_of(shapes), shapes.sequence % len(hand_objects.TASKS)
     free = unit(p["lid_edge_left"] - p["lid_hinge_left"])
     outer = unit(torch.linalg.cross(free, p["lid_hinge_right"] - p["lid_hinge_left"]))
     height = p["lid_hinge_left"][:, 1]

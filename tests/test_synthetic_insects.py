@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from shapes_of import apart, lengths, made, spread, within
 
 from lfmlib import rigs
 from lfmlib.data import synthetic
@@ -13,45 +14,9 @@ FLY, SPIDER, BUTTERFLY = "synthetic_fly38", "synthetic_spider36", "synthetic_but
 LEGS = [f"{side}_{name}" for side in ("left", "right") for name in insects.FLY_LEGS]
 
 
-def made(category, count, kinds=None, motions=None, seed=0):
-    """Of a category, or of some of its kinds and motions alone."""
-    said = synthetic.entry(category)
-    shape = {
-        "kinds": {k: v for k, v in said.shape["kinds"].items() if not kinds or k in kinds},
-        "motions": {k: v for k, v in said.shape["motions"].items() if not motions or k in motions},
-    }
-    maker = getattr(insects, said.maker.split(".")[1])
-    return maker(count, torch.Generator().manual_seed(seed), **shape)
-
-
-def apart(animal, a, b):
-    return (animal.at[a] - animal.at[b]).norm(dim=-1)
-
-
 def rigid_and_individual(animal, pairs):
-    for a, b in pairs:
-        length = apart(animal, a, b)
-        means = []
-        for one in animal.individual.unique():
-            own = length[animal.individual == one]
-            assert own.max() - own.min() < 1e-9 * own.max(), (a, b)
-            means.append(own.mean())
-        means = torch.stack(means)
-        assert means.std() > 0.02 * means.mean(), (a, b)
-
-
-def test_two_segments_reach_the_target_with_the_joint_on_the_side_of_the_pole(generator):
-    root, pole = torch.zeros(200, 3, dtype=torch.float64), torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
-    upper, lower = (1 + torch.rand(200, generator=generator, dtype=torch.float64) for _ in range(2))
-    target = torch.randn(200, 3, generator=generator, dtype=torch.float64)
-    joint, end = insects.limb(root, target, upper, lower, pole)
-    assert torch.allclose(joint.norm(dim=-1), upper) and torch.allclose((end - joint).norm(dim=-1), lower)
-    far = target.norm(dim=-1)
-    reachable = (far > 1.05 * (upper - lower).abs()) & (far < 0.98 * (upper + lower))
-    assert reachable.sum() > 100 and torch.allclose(end[reachable], target[reachable])
-    assert torch.allclose(torch.linalg.cross(end, target), torch.zeros_like(end), atol=1e-9)  # else: as far as it goes
-    along = (joint * end).sum(-1) / end.square().sum(-1)
-    assert ((joint - along[:, None] * end)[:, 1] > 0).all()
+    bones = lengths(animal.at, pairs)
+    assert within(bones, animal.individual) < 1e-8 and spread(bones, animal.individual) > 0.02
 
 
 def test_the_fly_has_the_keypoints_of_deepfly3d():
@@ -86,7 +51,7 @@ def test_a_fly_faces_plus_x_with_the_left_side_at_plus_y():
 
 def test_a_fly_is_two_or_three_millimetres_long():
     fly = made(FLY, 1500)
-    length = apart(fly, "left_antenna", "left_stripe_2")
+    length = apart(fly.at, "left_antenna", "left_stripe_2")
     assert 1.2 < length.min() and length.max() < 2.8
 
 
@@ -100,10 +65,10 @@ def test_three_feet_are_lifted_together():
 def test_grooming_brings_the_claws_together():
     rub, wipe = made(FLY, 1000, motions=["rub"]), made(FLY, 1000, motions=["wipe"])
     walk = made(FLY, 1000, motions=["walk"])
-    assert apart(rub, "left_front_claw", "right_front_claw").median() < 0.6
-    assert apart(walk, "left_front_claw", "right_front_claw").median() > 1.0
-    assert apart(rub, "left_hind_claw", "right_hind_claw").median() > 1.5
-    near = [apart(fly, "left_hind_claw", "left_stripe_1").median() for fly in (wipe, walk)]
+    assert apart(rub.at, "left_front_claw", "right_front_claw").median() < 0.6
+    assert apart(walk.at, "left_front_claw", "right_front_claw").median() > 1.0
+    assert apart(rub.at, "left_hind_claw", "right_hind_claw").median() > 1.5
+    near = [apart(fly.at, "left_hind_claw", "left_stripe_1").median() for fly in (wipe, walk)]
     assert near[0] < 0.6 * near[1]
 
 
@@ -139,7 +104,7 @@ def test_a_threatening_spider_lifts_its_front_legs():
 def test_spiders_look_like_themselves():
     def of(kind):
         spider = made(SPIDER, 60, [kind])
-        return (apart(spider, "left_leg_1_base", "left_leg_1_knee") / apart(spider, "head", "waist")).mean()
+        return (apart(spider.at, "left_leg_1_base", "left_leg_1_knee") / apart(spider.at, "head", "waist")).mean()
 
     assert of("cellar") > 3 * of("house") > 4 * of("jumping")
 
@@ -150,8 +115,8 @@ def test_wings_are_stiff_and_species_differ():
 
     def tail(kind):
         one = made(BUTTERFLY, 60, [kind])
-        edge = apart(one, "left_hindwing_tip", "left_hindwing_corner")
-        return (edge / apart(one, "thorax", "left_forewing_tip")).mean()
+        edge = apart(one.at, "left_hindwing_tip", "left_hindwing_corner")
+        return (edge / apart(one.at, "thorax", "left_forewing_tip")).mean()
 
     assert tail("moonmoth") > 1.5 * tail("monarch")
 
@@ -173,5 +138,5 @@ def test_wings_beat_up_and_down_on_both_sides_alike():
     [(SPIDER, ("head", "waist"), 1.5, 40), (BUTTERFLY, ("thorax", "left_forewing_tip"), 10, 75)],
 )
 def test_life_size(category, parts, least, most):
-    size = apart(made(category, 1500), *parts)
+    size = apart(made(category, 1500).at, *parts)
     assert least < size.min() and size.max() < most and size.max() > 3 * size.min()

@@ -2,22 +2,13 @@
 
 import pytest
 import torch
+from shapes_of import apart, edges_of, lengths, made, spread, within
 
+from lfmlib import rigs
 from lfmlib.data import synthetic
 from lfmlib.data.synthetic import reptiles
 
 SNAKE, LIZARD = "synthetic_snake15", "synthetic_lizard25"
-
-
-def made(category, count, kinds=None, motions=None, seed=0):
-    """Of a category, or of some of its kinds and motions alone."""
-    said = synthetic.entry(category)
-    shape = {
-        "kinds": {k: v for k, v in said.shape["kinds"].items() if not kinds or k in kinds},
-        "motions": {k: v for k, v in said.shape["motions"].items() if not motions or k in motions},
-    }
-    maker = getattr(reptiles, said.maker.split(".")[1])
-    return maker(count, torch.Generator().manual_seed(seed), **shape)
 
 
 def chain(animal):
@@ -35,16 +26,9 @@ def turning(points):
 
 @pytest.mark.parametrize("category", [SNAKE, LIZARD])
 def test_bones_are_constant_in_an_animal_and_differ_between_animals(category):
-    animal, rig = made(category, 1500), synthetic.entry(category).rig
-    for a, b in rig.edges:
-        length = (animal.at[rig.keypoints[a]] - animal.at[rig.keypoints[b]]).norm(dim=-1)
-        means = []
-        for one in animal.individual.unique():
-            own = length[animal.individual == one]
-            assert own.max() - own.min() < 1e-9 * own.max(), (rig.keypoints[a], rig.keypoints[b])
-            means.append(own.mean())
-        means = torch.stack(means)
-        assert means.std() > 0.05 * means.mean()
+    animal = made(category, 1500)
+    bones = lengths(animal.at, edges_of(rigs.get(category)))
+    assert within(bones, animal.individual) < 1e-8 and spread(bones, animal.individual) > 0.05
 
 
 @pytest.mark.parametrize("kind", ["grass", "viper", "python", "cobra", "whip"])
@@ -107,7 +91,7 @@ def test_a_walking_lizard_steps_crosswise():
     lizard = made(LIZARD, 2500, motions=["walk"])
     ahead = torch.stack(
         [
-            (lizard.at[foot] - lizard.at[root])[:, 2] / (lizard.at["chest"] - lizard.at["pelvis"]).norm(dim=-1)
+            (lizard.at[foot] - lizard.at[root])[:, 2] / apart(lizard.at, "chest", "pelvis")
             for foot, root in (
                 ("left_wrist", "left_shoulder"),
                 ("right_ankle", "right_hip"),
@@ -122,7 +106,7 @@ def test_a_walking_lizard_steps_crosswise():
 def test_a_watching_lizard_raises_its_front():
     def raised(motion):
         at = made(LIZARD, 800, motions=[motion]).at
-        return ((at["chest"] - at["pelvis"])[:, 1] / (at["chest"] - at["pelvis"]).norm(dim=-1)).median()
+        return ((at["chest"] - at["pelvis"])[:, 1] / apart(at, "chest", "pelvis")).median()
 
     assert raised("watch") > raised("walk") + 0.1
 
@@ -130,7 +114,7 @@ def test_a_watching_lizard_raises_its_front():
 def test_species_look_like_themselves():
     def of(kind, a, b):
         at = made(LIZARD, 60, [kind]).at
-        return ((at[a] - at[b]).norm(dim=-1) / (at["chest"] - at["trunk"]).norm(dim=-1)).mean()
+        return (apart(at, a, b) / apart(at, "chest", "trunk")).mean()
 
     assert of("iguana", "pelvis", "tail_1") > 1.5 * of("gecko", "pelvis", "tail_1")
     assert of("wall_lizard", "left_hip", "left_knee") > 1.5 * of("skink", "left_hip", "left_knee")
@@ -139,5 +123,5 @@ def test_species_look_like_themselves():
 
 def test_life_size():
     at = made(LIZARD, 1500).at
-    trunk = (at["chest"] - at["pelvis"]).norm(dim=-1)
+    trunk = apart(at, "chest", "pelvis")
     assert 25 < trunk.min() and trunk.max() < 1900 and trunk.max() > 10 * trunk.min()

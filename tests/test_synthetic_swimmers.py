@@ -1,48 +1,8 @@
-"""Life in the water: the bent axis, body waves, fins on their sides, tails that curl to the front, eight arms."""
+"""Life in the water: body waves, fins on their sides, tails that curl to the front, eight arms."""
 
 import pytest
 import torch
-
-from lfmlib.data import synthetic
-from lfmlib.data.synthetic import swimmers
-
-SWIMMERS = ("synthetic_fish12", "synthetic_shark15", "synthetic_seahorse13", "synthetic_octopus28")
-
-
-def made(category, count, kinds=None, motions=None, seed=0):
-    """Of a category, or of some of its kinds and motions alone."""
-    said = synthetic.entry(category)
-    shape = {
-        "kinds": {k: v for k, v in said.shape["kinds"].items() if not kinds or k in kinds},
-        "motions": {k: v for k, v in said.shape["motions"].items() if not motions or k in motions},
-    }
-    maker = getattr(swimmers, said.maker.split(".")[1])
-    return maker(count, torch.Generator().manual_seed(seed), **shape)
-
-
-def apart(animal, a, b):
-    return (animal.at[a] - animal.at[b]).norm(dim=-1)
-
-
-def test_a_straight_axis_runs_backwards_with_left_at_plus_x():
-    flat = torch.zeros(2, 5, dtype=torch.float64)
-    axis = swimmers.Backbone(flat, flat, torch.tensor([10.0, 20.0], dtype=torch.float64))
-    assert torch.allclose(axis.at(0.25), torch.tensor([[0, 0, -2.5], [0, 0, -5.0]], dtype=torch.float64))
-    assert torch.allclose(axis.at(1.1, 3, 4)[0], torch.tensor([3.0, 4.0, -11.0], dtype=torch.float64))
-
-
-def test_a_bent_axis_keeps_its_length_and_turns_as_told(generator):
-    yaw = 200 * torch.rand(50, 7, generator=generator, dtype=torch.float64) - 100
-    pitch = 160 * torch.rand(50, 7, generator=generator, dtype=torch.float64) - 80
-    length = 1 + torch.rand(50, generator=generator, dtype=torch.float64)
-    axis = swimmers.Backbone(yaw, pitch, length)
-    assert torch.allclose(axis.nodes.diff(dim=1).norm(dim=-1).sum(1), length)
-    frame = torch.stack([axis.left, axis.up, -axis.back], -1)  # x, y, z of each piece
-    assert torch.allclose(frame @ frame.mT, torch.eye(3, dtype=torch.float64).expand_as(frame), atol=1e-12)
-    assert torch.allclose(torch.linalg.det(frame), torch.ones(50, 7, dtype=torch.float64))
-    assert torch.equal(axis.back[..., 0] < 0, yaw > 0)  # headed to the left, the tail is to the right
-    assert torch.equal(axis.back[..., 1] < 0, pitch > 0)  # nose up, tail down
-    assert torch.allclose(axis.at(3 / 7), axis.nodes[:, 3])
+from shapes_of import apart, lengths, made, within
 
 
 @pytest.mark.parametrize("category", ["synthetic_fish12", "synthetic_shark15"])
@@ -67,11 +27,11 @@ def test_fish_have_fins_above_below_and_behind():
 @pytest.mark.parametrize("category", ["synthetic_fish12", "synthetic_shark15"])
 def test_the_body_wave_grows_towards_the_tail(category):
     fish = made(category, 2500, motions=["cruise"])
-    length = apart(fish, "snout", "tail_base")
+    length = apart(fish.at, "snout", "tail_base")
     swing = {name: (fish.at[name][:, 0] / length).std() for name in ("dorsal_base", "tail_base", "tail_upper")}
     assert swing["dorsal_base"] < swing["tail_base"] < swing["tail_upper"]
     turning = made(category, 2500, motions=["turn"])
-    bent = [(a.at["tail_base"][:, 0] / apart(a, "snout", "tail_base")).abs().mean() for a in (fish, turning)]
+    bent = [(a.at["tail_base"][:, 0] / apart(a.at, "snout", "tail_base")).abs().mean() for a in (fish, turning)]
     assert bent[1] > 1.2 * bent[0]
 
 
@@ -85,14 +45,14 @@ def test_the_body_wave_grows_towards_the_tail(category):
     ],
 )
 def test_life_size(category, parts, least, most):
-    size = apart(made(category, 2000), *parts)
+    size = apart(made(category, 2000).at, *parts)
     assert least < size.min() and size.max() < most and size.max() > 3 * size.min()
 
 
 def test_species_look_like_themselves():
     def of(category, kind, a, b, c, d):
         one = made(category, 80, [kind])
-        return (apart(one, a, b) / apart(one, c, d)).mean()
+        return (apart(one.at, a, b) / apart(one.at, c, d)).mean()
 
     deep = ("dorsal_base", "belly", "snout", "tail_base")
     assert of("synthetic_fish12", "angelfish", *deep) > 2 * of("synthetic_fish12", "trout", *deep)
@@ -105,7 +65,7 @@ def test_species_look_like_themselves():
 
 def test_sharks_have_a_longer_upper_lobe():
     shark = made("synthetic_shark15", 1500)
-    assert (apart(shark, "tail_base", "tail_upper") > apart(shark, "tail_base", "tail_lower")).all()
+    assert (apart(shark.at, "tail_base", "tail_upper") > apart(shark.at, "tail_base", "tail_lower")).all()
 
 
 def test_seahorses_are_upright_and_curl_their_tails_to_the_front():
@@ -115,7 +75,7 @@ def test_seahorses_are_upright_and_curl_their_tails_to_the_front():
     assert (upright["belly"] - upright["dorsal_fin"])[:, 2].median() > 0  # the belly is in front
     holding = made("synthetic_seahorse13", 2000, motions=["hold"])
     swimming = made("synthetic_seahorse13", 2000, motions=["swim"])
-    reach = [(apart(a, "vent", "tail_tip") / apart(a, "vent", "tail_1")).mean() for a in (holding, swimming)]
+    reach = [(apart(a.at, "vent", "tail_tip") / apart(a.at, "vent", "tail_1")).mean() for a in (holding, swimming)]
     assert reach[0] < 0.7 * reach[1] < 4
     assert (holding.at["tail_tip"] - holding.at["tail_1"])[:, 2].median() > 0
 
@@ -123,11 +83,8 @@ def test_seahorses_are_upright_and_curl_their_tails_to_the_front():
 def test_seahorses_keep_the_lengths_of_snout_and_tail():
     horse = made("synthetic_seahorse13", 1500)
     chain = ("vent", "tail_1", "tail_2", "tail_3", "tail_4", "tail_tip")
-    for a, b in [*zip(chain, chain[1:], strict=False), ("neck", "snout"), ("left_eye", "right_eye")]:
-        length = apart(horse, a, b)
-        for one in horse.individual.unique():
-            own = length[horse.individual == one]
-            assert own.max() - own.min() < 1e-9 * own.max()
+    pairs = [*zip(chain, chain[1:], strict=False), ("neck", "snout"), ("left_eye", "right_eye")]
+    assert within(lengths(horse.at, pairs), horse.individual) < 1e-8
 
 
 def test_octopuses_have_eight_arms_round_the_mouth():
@@ -139,7 +96,7 @@ def test_octopuses_have_eight_arms_round_the_mouth():
     assert (round_ - torch.cat([expected, -expected])).abs().max() < 8
     for side in ("left", "right"):
         for i in (1, 2, 3, 4):
-            far = [apart(animal, "mouth", f"{side}_arm_{i}_{part}").mean() for part in ("near", "mid", "tip")]
+            far = [apart(animal.at, "mouth", f"{side}_arm_{i}_{part}").mean() for part in ("near", "mid", "tip")]
             assert far[0] < far[1] < far[2]
     assert (at["mantle_tip"] - at["mouth"])[:, 1].mean() > 0
 
@@ -148,6 +105,6 @@ def test_arms_gather_in_a_jet_and_fan_out_in_a_crawl():
     def spread(motion):
         animal = made("synthetic_octopus28", 1000, motions=[motion])
         tips = torch.stack([animal.at[name] for name in animal.at if name.endswith("tip") and "arm" in name], 1)
-        return (tips[..., [0, 2]].norm(dim=-1) / apart(animal, "mouth", "left_arm_1_near")[:, None]).median()
+        return (tips[..., [0, 2]].norm(dim=-1) / apart(animal.at, "mouth", "left_arm_1_near")[:, None]).median()
 
     assert spread("jet") < 0.85 * spread("crawl")

@@ -4,14 +4,13 @@ Trunk and head are rigid; the neck has two links, a leg two and a wing three, of
 species looks like stands in benchmark/birds.toml, in shares of the trunk's length.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Generator, Tensor
 
-from lfmlib.data.synthetic.draw import Cast, Made, Range, apply, turn, vector
-
-Kinds = dict[str, dict[str, Range]]  # sub-type -> named ranges
+from lfmlib.data.synthetic.draw import Cast, Kinds, Made, act, traits
+from lfmlib.data.synthetic.limbs import apply, turn, vector
 
 SIDES = (("left", -1.0), ("right", 1.0))
 SPREAD = 0.12  # largest deviation of a bird's part from what its species and its trunk's length say
@@ -42,32 +41,10 @@ SKULL = {
 WING = {"arm": (-115.0, -22.0), "fore": (78.0, 20.0), "wing": (-96.0, -12.0)}
 
 
-def traits(cast: Cast, kinds: Kinds, of_motions: bool = False) -> dict[str, Tensor]:
-    """What each individual is like (or how each clip moves): a draw from the ranges of its kind, [F] each.
-
-    Args:
-        kinds: sub-type (or motion) -> named ranges (low, high); every one has the same names. Individuals take turns.
-        of_motions: kinds are motions, one draw per clip.
-    """
-    kind, draw = cast.individual % len(kinds), cast.by_individual
-    if of_motions:
-        kind, draw = cast.motion, cast.by_motion
-    names = next(iter(kinds.values()))
-    table = {name: torch.tensor([ranges[name] for ranges in kinds.values()], dtype=torch.float64) for name in names}
-    return {name: draw(*ends[kind].unbind(1)) for name, ends in table.items()}
+USUAL = ("perch", "peck", "walk", "preen", "stretch", "fly")  # what every bird does
 
 
-def act(cast: Cast, motions: Iterable[Callable[[Cast], dict[str, Tensor]]]) -> dict[str, Tensor]:
-    """What each frame's own motion says: name -> [F], 0 where a motion leaves a name out."""
-    said: dict[str, Tensor] = {}
-    for number, motion in enumerate(motions):
-        now = cast.motion == number
-        for name, value in motion(cast).items():
-            said[name] = torch.where(now, value, said.get(name, torch.zeros_like(value)))
-    return said
-
-
-def bird(count: int, generator: Generator, kinds: Kinds, motions: list[str] | None = None) -> Made:
+def bird(count: int, generator: Generator, kinds: Kinds, motions: Sequence[str] = USUAL) -> Made:
     """Birds on the ground, on the water and in the air.
 
     Args:
@@ -75,16 +52,15 @@ def bird(count: int, generator: Generator, kinds: Kinds, motions: list[str] | No
             arm (humerus), wing (hand with its feathers), thigh (hip to ankle), leg (ankle to foot). Degrees: posture
             (trunk above the horizontal), poise (neck), curve (S of the neck), droop (bill), cock (tail above the
             trunk).
-        motions: names in `MOTIONS`; None: all but stalking and swimming.
+        motions: names in `MOTIONS`.
     Raises:
         ValueError: no such motion.
     """
-    names = motions or ["perch", "peck", "walk", "preen", "stretch", "fly"]
-    if unknown := [name for name in names if name not in MOTIONS]:
+    if unknown := [name for name in motions if name not in MOTIONS]:
         raise ValueError(f"no bird's motion {unknown[0]!r}; there are {', '.join(MOTIONS)}")
-    cast = Cast(count, len(names), generator)
+    cast = Cast(count, len(motions), generator)
     of = traits(cast, kinds)
-    angle = _angles(cast, names)
+    angle = _angles(cast, motions)
     share = ("depth", "neck", "head", "bill", "tail", "arm", "wing", "thigh", "leg")
     size = {name: of[name] * of["body"] * cast.by_individual(1 - SPREAD, 1 + SPREAD) for name in share}
     size["body"], size["fore"] = of["body"], size["arm"] * cast.by_individual(0.88, 1.08)
@@ -96,10 +72,10 @@ def bird(count: int, generator: Generator, kinds: Kinds, motions: list[str] | No
     at["tail_tip"] = at["tail_base"] + apply(tail, vector(0, -size["tail"], 0, of["body"]))
     _head(at, angle, of, size)
     _limbs(at, trunk, angle, size)
-    return Made(at, cast.sequence, cast.individual)
+    return cast.made(at)
 
 
-def _angles(cast: Cast, motions: list[str]) -> dict[str, Tensor]:
+def _angles(cast: Cast, motions: Sequence[str]) -> dict[str, Tensor]:
     """Angles of every frame: its motion, a wander on top, cut to `LIMITS`."""
     said = act(cast, [MOTIONS[name] for name in motions])
     angle = {}
@@ -159,7 +135,7 @@ def _limbs(at: dict[str, Tensor], trunk: Tensor, angle: dict[str, Tensor], size:
 
 def perch(cast: Cast) -> dict[str, Tensor]:
     """Looks about between two directions, at times on one leg."""
-    by, to = cast.by_motion, 0.5 - 0.5 * cast.phase.cos()
+    by, to = cast.by_motion, cast.to_and_fro
     a, b, leg = by(-95, 95), by(-95, 95), by(-1, 1)
     out = {"turn": a + (b - a) * to, "tilt": by(-20, 20), "bend": by(-25, 25), "nod": by(-30, 25)}
     out |= {"pitch": by(-18, 22), "neck": by(-35, 15), "curl": by(-35, 25), "tail": by(-35, 25), "sway": by(-30, 30)}

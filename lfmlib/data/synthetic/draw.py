@@ -1,9 +1,10 @@
-"""Tools of the family functions: who does what in each frame, draws of lengths and angles, rotations of bones.
+"""Drawing a family: who does what in each frame, and the lengths and angles of individuals, clips and sub-types.
 
 Everything is float64 and batched over the frames F; angles are in degrees, lengths in mm.
 """
 
 import math
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,8 @@ from torch import Generator, Tensor
 
 Number = float | int
 Range = tuple[Number, Number] | list[Number]
+Ranges = dict[str, Range]
+Kinds = dict[str, Ranges]  # sub-type, or motion -> named ranges (low, high)
 
 SIDES = (("left", 1.0), ("right", -1.0))  # +x is the left side of a body that faces +z
 
@@ -65,62 +68,123 @@ class Cast:
         swing = (self.phase * self.by_motion(0.5, 1.5) + self.by_motion(0, 2 * math.pi)).sin()
         return spread * (self.by_motion(-1.5, 1.5) + 0.6 * swing)
 
+    @property
+    def to_and_fro(self) -> Tensor:
+        """From 0 to 1 and back in each cycle of the phase; [F]."""
+        return 0.5 - 0.5 * self.phase.cos()
 
-class Instances:
+    def made(self, at: dict[str, Tensor]) -> Made:
+        """The result."""
+        return Made(at, self.sequence, self.individual)
+
+
+class SubTypes:
+    """Individuals of several sub-types: draws from the ranges that hold for each one's own.
+
+    A subclass sets `ends` (see `ends_of`) and `kind`, the sub-type of each frame (int64 [F]), and says what a draw is.
+    """
+
+    ends: dict[str, Tensor]
+    kind: Tensor
+
+    def between(self, low: Number | Tensor, high: Number | Tensor) -> Tensor:
+        """A draw per individual from a common range; [F]."""
+        raise NotImplementedError
+
+    def pick(self, name: str) -> Tensor:
+        """A draw per individual from its sub-type's range of that name; [F]."""
+        return self.between(*self.ends[name][self.kind].unbind(1))
+
+    def picks(self, *names: str) -> list[Tensor]:
+        """`pick` of each of these names, or of all, in the order of the first sub-type."""
+        return [self.pick(name) for name in names or self.ends]
+
+    def chance(self, probability: Number) -> Tensor:
+        """1.0 with that probability, else 0.0, per individual; [F]."""
+        return (self.between(0, 1) < probability).double()
+
+
+class Stock(SubTypes, Cast):
+    """Individuals of several sub-types in motion.
+
+    Args:
+        kinds: sub-type -> named ranges; every sub-type has the same names.
+        clips: movements of each individual.
+    """
+
+    between = Cast.by_individual
+
+    def __init__(self, count: int, generator: Generator, kinds: Kinds, clips: int = 2, longest: int = 8) -> None:
+        super().__init__(count, clips, generator, longest)
+        self.ends = ends_of(kinds)
+        self.kind = self.by_individual(0, len(kinds)).long()
+
+    def swing(self, low: Number | Tensor, high: Number | Tensor) -> Tensor:
+        """To and fro between two draws per clip; [F]."""
+        start, end = self.by_motion(low, high), self.by_motion(low, high)
+        return start + (end - start) * (0.5 - 0.5 * (self.phase + self.by_motion(0, 1.5)).cos())
+
+
+class Instances(SubTypes):
     """Rigid things: every frame is an individual of its own, of one of several sub-types.
 
     Args:
         count: frames.
-        kinds: sub-type -> named ranges (low, high); every sub-type has the same names.
-    Raises:
-        ValueError: a sub-type lacks a range that another one has; names both.
+        kinds: sub-type -> named ranges; every sub-type has the same names.
     """
 
-    def __init__(self, count: int, generator: Generator, kinds: dict[str, dict[str, Range]]) -> None:
+    def __init__(self, count: int, generator: Generator, kinds: Kinds) -> None:
         self.count, self.generator = count, generator
-        self.names = tuple(next(iter(kinds.values())))
-        self.kinds = tuple(kinds)
-        for kind, ranges in kinds.items():
-            if wrong := set(ranges) ^ set(self.names):
-                raise ValueError(f"sub-type {kind!r}: range {min(wrong)!r} is not in every sub-type")
-        self.table = torch.tensor([[kind[name] for name in self.names] for kind in kinds.values()], dtype=torch.float64)
+        self.ends = ends_of(kinds)
         self.kind = torch.randint(len(kinds), (count,), generator=generator)
 
     def between(self, low: Number | Tensor, high: Number | Tensor) -> Tensor:
         """A draw per thing from a common range; [F]."""
         return low + (high - low) * torch.rand(self.count, generator=self.generator, dtype=torch.float64)
 
-    def pick(self, name: str) -> Tensor:
-        """A draw per thing from its sub-type's range of that name; [F]."""
-        return self.between(*self.table[self.kind, self.names.index(name)].unbind(1))
-
-    def chance(self, probability: Number) -> Tensor:
-        """1.0 with that probability, else 0.0; [F]."""
-        return (self.between(0, 1) < probability).double()
-
     def made(self, at: dict[str, Tensor]) -> Made:
         """The result, each thing a sequence and an individual of its own."""
         return Made(at, torch.arange(self.count), torch.arange(self.count))
 
 
-def turn(axis: str, degrees: Tensor) -> Tensor:
-    """Rotation about a coordinate axis, right-handed; [F, 3, 3]."""
-    angle = torch.deg2rad(degrees)
-    i = "xyz".index(axis)
-    j, k = (i + 1) % 3, (i + 2) % 3
-    R = torch.zeros(len(angle), 3, 3, dtype=angle.dtype)
-    R[:, i, i] = 1
-    R[:, j, j] = R[:, k, k] = angle.cos()
-    R[:, k, j] = angle.sin()
-    R[:, j, k] = -angle.sin()
-    return R
+def ends_of(kinds: Kinds) -> dict[str, Tensor]:
+    """Low and high end of each named range, of every sub-type; float64 [K, 2] by name.
+
+    Raises:
+        ValueError: a sub-type lacks a range that another one has; names both.
+    """
+    names = next(iter(kinds.values()))
+    for kind, ranges in kinds.items():
+        if wrong := set(ranges) ^ set(names):
+            raise ValueError(f"sub-type {kind!r}: range {min(wrong)!r} is not in every sub-type")
+    return {name: torch.tensor([ranges[name] for ranges in kinds.values()], dtype=torch.float64) for name in names}
 
 
-def vector(x: Tensor | Number, y: Tensor | Number, z: Tensor | Number, like: Tensor) -> Tensor:
-    """Stacks three coordinates, each a number or [F], to [F, 3]."""
-    return torch.stack([torch.as_tensor(c, dtype=torch.float64).expand(len(like)) for c in (x, y, z)], 1)
+def traits(cast: Cast, kinds: Kinds, kind: Tensor | None = None) -> dict[str, Tensor]:
+    """What each individual is like: a draw from each range of its sub-type, [F] by name.
+
+    Args:
+        kind: index of the sub-type in each frame, int64 [F]; None: individuals take turns.
+    """
+    kind = cast.individual % len(kinds) if kind is None else kind
+    return {name: cast.by_individual(*ends[kind].unbind(1)) for name, ends in ends_of(kinds).items()}
 
 
-def apply(R: Tensor, offset: Tensor) -> Tensor:
-    """R @ offset per frame; [F, 3]."""
-    return (R * offset[:, None, :]).sum(-1)
+def manner(cast: Cast, motions: Kinds) -> dict[str, Tensor]:
+    """How each clip moves: a draw from each range of its motion, [F] by name."""
+    return {name: cast.by_motion(*ends[cast.motion].unbind(1)) for name, ends in ends_of(motions).items()}
+
+
+def act(cast: Cast, motions: Iterable[Callable[[Cast], dict[str, Tensor]]]) -> dict[str, Tensor]:
+    """What each frame's own motion says: name -> [F], 0 where a motion leaves a name out."""
+    said: dict[str, Tensor] = {}
+    for number, motion in enumerate(motions):
+        now = cast.motion == number
+        for name, value in motion(cast).items():
+            said[name] = torch.where(now, value, said.get(name, torch.zeros_like(value)))
+    return said
+
+
+def chosen(options: Iterable[Tensor], which: Tensor) -> Tensor:
+    """Of several values per frame the one that `which` (int64 [F]) names; [F, ...]."""
+    return torch.stack(list(options))[which, torch.arange(len(which))]

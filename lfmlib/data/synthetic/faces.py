@@ -35,7 +35,7 @@ def face(count: int, generator: Generator, read: list[str], clip: int = 5, lopsi
     Y = Y.addmm_(torch.stack(moves).flatten(1).T, action.T).view(len(spots), 3, count)
     _turn_mandible(Y, opened, follows(spots))
     _shut(Y, closed, spots)
-    return Made({name: Y[spots.index(spot)].T for name, spot in keypoints.items()}, cast.sequence, cast.individual)
+    return cast.made({name: Y[spots.index(spot)].T for name, spot in keypoints.items()})
 
 
 def _across(spot: Spot) -> Spot:
@@ -60,7 +60,7 @@ def _people(cast: Cast, spots: tuple[Spot, ...]) -> Tensor:
 def _expressions(cast: Cast, lopsided: Number) -> tuple[Tensor, Tensor, Tensor]:
     """Strength of each action on the right and on the left, [F, 2 A]; of the mandible, [F]; of either lid, [F, 2]."""
     said = template()
-    s = 0.5 - 0.5 * cast.phase.cos()
+    s = cast.to_and_fro
     uneven = torch.tensor([float(e.get("lopsided", lopsided)) for e in said["expressions"].values()])[cast.motion]
     strength = {}
     for name in (*said["actions"], "open", "close"):

@@ -1,52 +1,10 @@
 """Furniture beyond Pascal3D+: y up. Chairs have their front at -z and right at +x; all else faces +z, left is +x."""
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
-from lfmlib.data.synthetic.draw import SIDES, Cast, Instances, Made, Number, Range, apply, turn, vector
-
-Kinds = dict[str, dict[str, Range]]
-
-
-class Stock(Cast):
-    """Things of several sub-types in use: an individual is one thing, its clips are its movements.
-
-    Args:
-        kinds: sub-type -> named ranges (low, high); every sub-type has the same names.
-        clips: movements of each thing.
-    """
-
-    def __init__(self, count: int, generator: Generator, kinds: Kinds, clips: int = 2, longest: int = 8) -> None:
-        super().__init__(count, clips, generator, longest)
-        self.names = tuple(next(iter(kinds.values())))
-        self.table = torch.tensor([[kind[name] for name in self.names] for kind in kinds.values()], dtype=torch.float64)
-        self.kind = self.by_individual(0, len(kinds)).long()
-
-    def bounds(self, name: str) -> tuple[Tensor, Tensor]:
-        """Low and high end of the range of that name, of the sub-type in each frame; [F] each."""
-        low, high = self.table[self.kind, self.names.index(name)].unbind(1)
-        return low, high
-
-    def pick(self, name: str) -> Tensor:
-        """A draw per thing from its sub-type's range of that name; [F]."""
-        return self.by_individual(*self.bounds(name))
-
-    def chance(self, probability: Number) -> Tensor:
-        """1.0 with that probability, else 0.0, per thing; [F]."""
-        return (self.by_individual(0, 1) < probability).double()
-
-    def swing(self, low: Number | Tensor, high: Number | Tensor) -> Tensor:
-        """To and fro between two draws per clip; [F]."""
-        start, end = self.by_motion(low, high), self.by_motion(low, high)
-        return start + (end - start) * (0.5 - 0.5 * (self.phase + self.by_motion(0, 1.5)).cos())
-
-    def made(self, at: dict[str, Tensor], tilt: Number = 0) -> Made:
-        """The result, leaning to the side and to the front by up to about `tilt` degrees: nobody's hand is still."""
-        if tilt:
-            lean = (self.by_motion(-tilt, tilt) + self.noise(tilt / 20) for _ in range(2))
-            R = turn("z", next(lean)) @ turn("x", next(lean))
-            at = {name: apply(R, point) for name, point in at.items()}
-        return Made(at, self.sequence, self.individual)
+from lfmlib.data.synthetic.draw import SIDES, Instances, Kinds, Made, Range, Stock
+from lfmlib.data.synthetic.limbs import apply, turn, vector
 
 
 def fourleg_chair(count: int, generator: Generator, kinds: Kinds, slip: Range = (0.003, 0.022)) -> Made:
@@ -58,7 +16,7 @@ def fourleg_chair(count: int, generator: Generator, kinds: Kinds, slip: Range = 
     """
     these = Instances(count, generator, kinds)
     between = these.between
-    height, width, depth, back, tilt, flare, rake, kick = (these.pick(name) for name in these.names)
+    height, width, depth, back, tilt, flare, rake, kick = these.picks()
     lean = torch.deg2rad(tilt)
     stance = width / 2 * flare  # both pairs of feet: they stand in line more often than not
     half = {"front": width / 2 * between(0.97, 1.1), "back": width / 2 * between(0.8, 1.08)}
@@ -85,7 +43,7 @@ def fourleg_chair(count: int, generator: Generator, kinds: Kinds, slip: Range = 
 def office_chair(count: int, generator: Generator, kinds: Kinds) -> Made:
     """Swivel chairs on five legs: the seat rises and turns, the back reclines. Front at -z, right at +x."""
     its = Stock(count, generator, kinds)
-    width, depth, back, recline, low, high, spread, arm = (its.pick(name) for name in its.names)
+    width, depth, back, recline, low, high, spread, arm = its.picks()
     seat = its.swing(low, high)
     by = its.by_individual
     rock = turn("x", its.swing(-2, 8))  # +x turns the front (-z) up
@@ -116,7 +74,7 @@ def bed(count: int, generator: Generator, kinds: Kinds) -> Made:
     """Beds with a head board (at -z) and a foot board; sleigh beds lean outwards, arched boards rise in the middle."""
     these = Instances(count, generator, kinds)
     between = these.between
-    length, width, height, head, foot, lean = (these.pick(name) for name in these.names)
+    length, width, height, head, foot, lean = these.picks()
     at = {}
     for end, sign, rise, board in (("head", -1.0, head, "headboard"), ("foot", 1.0, foot, "footboard")):
         tilt = torch.deg2rad(lean * between(0.6, 1.2))
@@ -137,7 +95,7 @@ def bed(count: int, generator: Generator, kinds: Kinds) -> Made:
 def cabinet(count: int, generator: Generator, kinds: Kinds) -> Made:
     """Cabinets with two doors that open by themselves, hinged at the sides, and a drawer below them."""
     its = Stock(count, generator, kinds)
-    width, height, depth, share, splay = (its.pick(name) for name in its.names)
+    width, height, depth, share, splay = its.picks()
     by = its.by_individual
     cornice, sill = splay, height * share  # the drawer is as high as the sill; a cornice makes the top wider
     at = {}
@@ -163,7 +121,7 @@ def cabinet(count: int, generator: Generator, kinds: Kinds) -> Made:
 def desk_lamp(count: int, generator: Generator, kinds: Kinds) -> Made:
     """Lamps with a foot, a column, two arms and a shade, each joint of which turns."""
     its = Stock(count, generator, kinds)
-    foot, column, lower, upper, shade, rim = (its.pick(name) for name in its.names)
+    foot, column, lower, upper, shade, rim = its.picks()
     first = its.swing(-45, 35)  # from upright to the front, degrees
     second = first + its.swing(35, 120)
     least = (shade + rim - column - lower * torch.deg2rad(first).cos()) / upper  # the shade clears the table
@@ -190,7 +148,7 @@ def bookshelf(count: int, generator: Generator, kinds: Kinds) -> Made:
     """Shelves with an open front, from cubes to ladder shelves; the two shelves between stand at any height."""
     these = Instances(count, generator, kinds)
     between = these.between
-    width, height, depth, taper, narrow, slope = (these.pick(name) for name in these.names)
+    width, height, depth, taper, narrow, slope = these.picks()
     low = between(0.15, 0.5)
     high = low + (0.92 - low) * between(0.25, 1)
     tilt = torch.deg2rad(slope).tan()
@@ -208,7 +166,7 @@ def bathtub(count: int, generator: Generator, kinds: Kinds) -> Made:
     """Bathtubs: the back rest is at -z, the drain near the foot; some stand on feet, slipper tubs rise at the head."""
     these = Instances(count, generator, kinds)
     between = these.between
-    length, width, height, slope, slipper, corner, lift = (these.pick(name) for name in these.names)
+    length, width, height, slope, slipper, corner, lift = these.picks()
     back = height * slipper
     waist, narrow = between(0.94, 1.08), between(0.72, 1.02)
     rim = {"head": (0, 1, -1), "head_side": (corner, 0.75, -corner), "": (waist, 0.0, between(-0.15, 0.15))}
@@ -232,7 +190,7 @@ def bathtub(count: int, generator: Generator, kinds: Kinds) -> Made:
 def stepladder(count: int, generator: Generator, kinds: Kinds) -> Made:
     """Stepladders: the front, with its steps and a handle above them, and the prop behind it open about the top."""
     its = Stock(count, generator, kinds)
-    rail, base, top, prop, hoop, least, most = (its.pick(name) for name in its.names)
+    rail, base, top, prop, hoop, least, most = its.picks()
     opening = torch.deg2rad(its.swing(least, most))
     front = torch.atan2(1 - prop * opening.cos(), prop * opening.sin())  # from upright, so that all four feet stand
     behind = opening - front

@@ -3,8 +3,9 @@
 import torch
 from torch import Generator, Tensor
 
-from lfmlib.data.synthetic.draw import Cast, Made, Number, Range, apply, turn, vector
-from lfmlib.data.synthetic.hand_model import FINGERS, JOINTS, Anatomy, Pose, anatomy, points, relaxed, root_of
+from lfmlib.data.synthetic.draw import Cast, Made, Number, Range
+from lfmlib.data.synthetic.hand_model import FINGERS, JOINTS, Anatomy, Pose, anatomy, points, relaxed, root_of, turned
+from lfmlib.data.synthetic.limbs import vector
 
 MOVES = ("squeeze", "wave", "oppose", "hold")
 # Shares of the hand's length; the thumb's side of a right hand is the left one, seen from its back.
@@ -31,19 +32,17 @@ def glove(
     """
     cast = Cast(count, len(MOVES), generator)
     hand = anatomy(cast, size, 0.03)
-    s = 0.5 - 0.5 * cast.phase.cos()
+    s = cast.to_and_fro
     curls, across = {}, cast.by_motion(*oppose)
     start, end = cast.by_motion(*curl), cast.by_motion(*curl)
-    shared = torch.stack([start + (end - start) * s, start, start, start])[cast.motion, torch.arange(count)]
+    shared = torch.where(cast.motion == MOVES.index("squeeze"), start + (end - start) * s, start)
     for i, finger in enumerate(("thumb", *FINGERS)):
         wave = 0.05 * (cast.phase - 0.8 * i).sin() * (cast.motion == MOVES.index("wave"))
         curls[finger] = (shared + wave + cast.noise(0.015)).clamp(0, 1) * (0.5 if finger == "thumb" else 1.0)
     moved = cast.by_motion(*oppose) - across
     across = across + moved * s * (cast.motion == MOVES.index("oppose"))
     pose = relaxed(cast, curls, cast.by_motion(7, 10), across)
-    at = _markers(cast, hand, pose, wander)
-    root = turn("z", cast.by_motion(-25, 25)) @ turn("x", cast.by_motion(-40, 40)) @ turn("y", cast.by_motion(-30, 30))
-    return Made({marker: apply(root, point) for marker, point in at.items()}, cast.sequence, cast.individual)
+    return cast.made(turned(cast, _markers(cast, hand, pose, wander)))
 
 
 def _markers(cast: Cast, hand: Anatomy, pose: Pose, wander: Number) -> dict[str, Tensor]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lfmlib.data.synthetic.draw import Cast, Number, apply, vector
-from lfmlib.data.synthetic.hand_model import ARCH, FINGERS, FOLLOW, SPLAY, Anatomy, Pose, root_of
+from lfmlib.data.synthetic.draw import Cast, Number
+from lfmlib.data.synthetic.hand_model import ARCH, FINGERS, FOLLOW, SPLAY, Anatomy, Pose, planar, root_of
+from lfmlib.data.synthetic.limbs import apply, vector
 
 PAD = 7.0  # mm from a fingertip's joint to what its skin touches
 EASY = 40.0  # degrees: of two bends of a knuckle that reach a plane the one nearer to this
@@ -41,21 +42,16 @@ def grip_pose(cast: Cast, hand: Anatomy, gap: Tensor, tilt: Tensor | Number = 0.
 def tip_of(hand: Anatomy, pose: Pose, finger: str) -> Tensor:
     """The place of one fingertip in the hand's frame; [F, 3]."""
     R, base = root_of(hand, pose, finger)
-    forward, down = _planar(hand, pose, finger)
+    forward, down = _tip_ahead(hand, pose, finger)
     first = torch.deg2rad(pose.bend[finger][0]) if finger in FINGERS else torch.zeros_like(forward)
     y, z = forward * first.cos() - down * first.sin(), -forward * first.sin() - down * first.cos()
     return base + apply(R, vector(0, y, z, first))
 
 
-def _planar(hand: Anatomy, pose: Pose, finger: str) -> tuple[Tensor, Tensor]:
+def _tip_ahead(hand: Anatomy, pose: Pose, finger: str) -> tuple[Tensor, Tensor]:
     """How far a fingertip reaches ahead of its first joint and below it, that joint straight; [F] each."""
     bends = pose.bend[finger][1:] if finger in FINGERS else pose.thumb[3:]
-    angle = torch.zeros_like(hand.size)
-    forward, down = hand.bones[finger][0], torch.zeros_like(angle)
-    for bend, bone in zip(bends, hand.bones[finger][1:], strict=True):
-        angle = angle + torch.deg2rad(bend)
-        forward, down = forward + bone * angle.cos(), down + bone * angle.sin()
-    return forward, down
+    return planar([torch.zeros_like(hand.size), *bends], hand.bones[finger])[-1]
 
 
 def reach(hand: Anatomy, pose: Pose, axis: Tensor, level: Tensor | Mapping[str, Tensor]) -> Pose:
@@ -68,7 +64,7 @@ def reach(hand: Anatomy, pose: Pose, axis: Tensor, level: Tensor | Mapping[str, 
     bend = {}
     for finger in FINGERS:
         R, base = root_of(hand, pose, finger)
-        forward, down = _planar(hand, pose, finger)
+        forward, down = _tip_ahead(hand, pose, finger)
         _, y, z = (R * axis[:, :, None]).sum(1).unbind(1)  # the axis as the finger sees it
         # tip . axis = a cos + b sin of the first bend
         a, b = y * forward - z * down, -y * down - z * forward

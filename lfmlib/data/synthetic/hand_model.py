@@ -1,4 +1,4 @@
-"""The hand: bones of a person, bends of its joints, and the grip of a thing between thumb and fingers.
+"""The hand: bones of a person, bends of its joints, and where that puts it.
 
 In its own frame the wrist is at the origin, fingers point along +y and the palm looks towards -z; the thumb of a right
 hand is at -x, a left hand is its mirror image in x. Bones are near those of adults (a middle finger of 0.44 of the
@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lfmlib.data.synthetic.draw import Cast, Number, Range, apply, turn, vector
+from lfmlib.data.synthetic.draw import Cast, Number, Range
+from lfmlib.data.synthetic.limbs import apply, turn, vector
 
 # Shares of the hand's length: base of the finger in the palm (x, y, z), then its three bones.
 FINGERS = {
@@ -94,7 +95,10 @@ def points(hand: Anatomy, pose: Pose) -> dict[str, Tensor]:
     for finger in JOINTS:
         R, base = root_of(hand, pose, finger)
         bends = pose.bend[finger] if finger in FINGERS else [torch.zeros_like(hand.size), *pose.thumb[3:]]
-        at |= _chain(finger, base, R, bends, hand.bones[finger])
+        first, *others = (f"{finger}_{joint}" for joint in JOINTS[finger])
+        at[first] = base
+        for joint, (ahead, down) in zip(others, planar(bends, hand.bones[finger]), strict=True):
+            at[joint] = base + apply(R, vector(0, ahead, -down, ahead))
     return at
 
 
@@ -109,22 +113,42 @@ def root_of(hand: Anatomy, pose: Pose, finger: str) -> tuple[Tensor, Tensor]:
     return cup @ turn("z", -pose.side[finger]), apply(cup, base)
 
 
-def _chain(finger: str, base: Tensor, R: Tensor, bends: list[Tensor], bones: list[Tensor]) -> dict[str, Tensor]:
-    """A finger's joints: it bends in one plane, so that one rotation serves all its bones."""
-    angle = torch.zeros_like(bones[0])
-    forward, down = torch.zeros_like(angle), torch.zeros_like(angle)
-    names = JOINTS[finger]
-    at = {f"{finger}_{names[0]}": base}
-    for joint, bend, bone in zip(names[1:], bends, bones, strict=True):
+def planar(bends: list[Tensor], bones: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """How far each bone of a finger ends ahead of its first joint, and below it; [F] each.
+
+    A finger bends in one plane, so that one rotation serves all its bones.
+
+    Args:
+        bends: at the beginning of each bone, degrees, [F].
+        bones: lengths, [F].
+    """
+    angle = ahead = down = torch.zeros_like(bones[0])
+    ends = []
+    for bend, bone in zip(bends, bones, strict=True):
         angle = angle + torch.deg2rad(bend)
-        forward, down = forward + bone * angle.cos(), down + bone * angle.sin()
-        at[f"{finger}_{joint}"] = base + apply(R, vector(0, forward, -down, angle))
-    return at
+        ahead, down = ahead + bone * angle.cos(), down + bone * angle.sin()
+        ends.append((ahead, down))
+    return ends
 
 
 def mirrored(at: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same points of the other hand."""
     return {joint: point * point.new_tensor([-1.0, 1.0, 1.0]) for joint, point in at.items()}
+
+
+def either_way(both: dict[str, dict[str, Tensor]], swapped: Tensor) -> dict[str, Tensor]:
+    """The joints of two hands by "side_joint", seen in a mirror in the frames that are `swapped`; bool [F]."""
+    made = {}
+    for side, other in (("right", "left"), ("left", "right")):
+        image = mirrored(both[other])
+        made |= {f"{side}_{name}": torch.where(swapped[:, None], image[name], at) for name, at in both[side].items()}
+    return made
+
+
+def turned(cast: Cast, at: dict[str, Tensor], roll: Number = 30) -> dict[str, Tensor]:
+    """The same points in another position of the hand in each clip, about its fingers by up to `roll` degrees."""
+    R = turn("z", cast.by_motion(-25, 25)) @ turn("x", cast.by_motion(-40, 40)) @ turn("y", cast.by_motion(-roll, roll))
+    return {name: apply(R, point) for name, point in at.items()}
 
 
 def facing(fingers: Tensor, palm: Tensor) -> Tensor:

@@ -3,9 +3,21 @@
 import torch
 from torch import Generator, Tensor
 
-from lfmlib.data.synthetic.draw import Cast, Made, Number, Range, apply, turn, vector
+from lfmlib.data.synthetic.draw import SIDES, Cast, Kinds, Made, Number, Range, traits
 from lfmlib.data.synthetic.hand_grip import PAD, beside, grip_pose, reach, tip_of
-from lfmlib.data.synthetic.hand_model import FINGERS, FOLLOW, Anatomy, Pose, anatomy, facing, mirrored, points, root_of
+from lfmlib.data.synthetic.hand_model import (
+    FINGERS,
+    FOLLOW,
+    Anatomy,
+    Pose,
+    anatomy,
+    either_way,
+    facing,
+    points,
+    root_of,
+    turned,
+)
+from lfmlib.data.synthetic.limbs import apply, turn, vector
 
 HOLDS = ("hold", "turn", "release")
 TASKS = ("lift", "both", "type", "carry")
@@ -13,7 +25,7 @@ CLEAR = 0.13  # of a hand's length: nothing held comes nearer to the palm's bone
 HOVER = 0.28  # of a hand's length: how high the knuckles of a typing hand are over the keys
 
 
-def hand_box(count: int, generator: Generator, kinds: dict[str, dict[str, Range]], size: Range = (160, 210)) -> Made:
+def hand_box(count: int, generator: Generator, kinds: Kinds, size: Range = (160, 210)) -> Made:
     """A right hand around a box: thumb on one face, fingers on the opposite one, opened as far as the box is thick.
 
     Args:
@@ -22,8 +34,9 @@ def hand_box(count: int, generator: Generator, kinds: dict[str, dict[str, Range]
     """
     cast = Cast(count, len(HOLDS), generator)
     hand = anatomy(cast, size)
-    grip, breadth, depth = drawn(cast, kinds, ("grip", "breadth", "depth"))
-    s = 0.5 - 0.5 * cast.phase.cos()
+    box = _sizes(cast, kinds)
+    grip, breadth, depth = box["grip"], box["breadth"], box["depth"]
+    s = cast.to_and_fro
     off = torch.where(cast.motion == HOLDS.index("release"), cast.by_motion(10, 35) * s, 0.0)
     pose, axis = grip_pose(cast, hand, grip + 2 * PAD + off)
     level = (axis * tip_of(hand, pose, "thumb")).sum(-1)
@@ -43,24 +56,10 @@ def hand_box(count: int, generator: Generator, kinds: dict[str, dict[str, Range]
         for end, d in (("near", near), ("far", near + depth)):
             for side, e in (("radial", middle - breadth / 2), ("ulnar", middle + breadth / 2)):
                 corners[f"box_{face}_{end}_{side}"] = g[:, None] * axis + d[:, None] * out + e[:, None] * across
-    root = turn("z", cast.by_motion(-25, 25)) @ turn("x", cast.by_motion(-40, 40)) @ turn("y", cast.by_motion(-40, 40))
-    return Made({k: apply(root, point) for k, point in (at | corners).items()}, cast.sequence, cast.individual)
+    return cast.made(turned(cast, at | corners, roll=40))
 
 
-def drawn(cast: Cast, kinds: dict[str, dict[str, Range]], names: tuple[str, ...]) -> list[Tensor]:
-    """A draw per individual from the ranges of its sort; [F] for each name."""
-    table = torch.tensor([[kind[name] for name in names] for kind in kinds.values()], dtype=torch.float64)
-    sort = cast.by_individual(0, len(kinds)).long()
-    return [cast.by_individual(*table[sort, i].unbind(1)) for i in range(len(names))]
-
-
-def hands_hinged(
-    count: int,
-    generator: Generator,
-    kinds: dict[str, dict[str, Range]],
-    size: Range = (160, 210),
-    lid: Number = 8,
-) -> Made:
+def hands_hinged(count: int, generator: Generator, kinds: Kinds, size: Range = (160, 210), lid: Number = 8) -> Made:
     """Two hands at a laptop, a box or a book that opens: its front is at -z, where the person sits who faces +z.
 
     Args:
@@ -70,31 +69,33 @@ def hands_hinged(
     """
     cast = Cast(count, len(TASKS), generator)
     hand = anatomy(cast, size)
-    base = drawn(cast, kinds, ("width", "depth", "height", "open"))
-    width, depth, height, most = base
-    s = 0.5 - 0.5 * cast.phase.cos()
-    least = torch.where(cast.motion == TASKS.index("type"), 0.7 * most, 12.0)
-    begin, end = cast.by_motion(least, most), cast.by_motion(least, most)
+    thing = _sizes(cast, kinds)
+    base = width, depth, height = thing["width"], thing["depth"], thing["height"]
+    s = cast.to_and_fro
+    least = torch.where(cast.motion == TASKS.index("type"), 0.7 * thing["open"], 12.0)
+    begin, end = cast.by_motion(least, thing["open"]), cast.by_motion(least, thing["open"])
     still = cast.motion >= TASKS.index("type")
     angle = torch.deg2rad((torch.where(still, begin, begin + (end - begin) * s) + cast.noise(1.0)).clamp(min=8))
     free = vector(0, angle.sin(), -angle.cos(), s)  # along the lid, from the hinge to its free edge
     outer = vector(0, angle.cos(), angle.sin(), s)
     at = {}
-    for side, sign in (("left", 1.0), ("right", -1.0)):
+    for side, sign in SIDES:
         edge = sign * width / 2
         at[f"base_front_{side}"], at[f"base_back_{side}"] = (vector(edge, 0, z * depth, s) for z in (-0.5, 0.5))
         at[f"lid_hinge_{side}"] = vector(edge, height, depth / 2, s)
         at[f"lid_edge_{side}"] = at[f"lid_hinge_{side}"] + depth[:, None] * free
-    swapped = (cast.by_motion(-1, 1) > 0)[:, None]  # which hand lifts the lid
+    swapped = cast.by_motion(-1, 1) > 0  # which hand lifts the lid
     lifting = (cast.motion == TASKS.index("both"), cast.motion <= TASKS.index("both"))
     both = {
-        "left": _hand_at(cast, hand, 1.0, lifting[0], tuple(base[:3]), (free, outer, lid)),
-        "right": _hand_at(cast, hand, -1.0, lifting[1], tuple(base[:3]), (free, outer, lid)),
+        "left": _hand_at(cast, hand, 1.0, lifting[0], base, (free, outer, lid)),
+        "right": _hand_at(cast, hand, -1.0, lifting[1], base, (free, outer, lid)),
     }
-    for side, other in (("right", "left"), ("left", "right")):
-        flipped = mirrored(both[other])
-        at |= {f"{side}_{joint}": torch.where(swapped, flipped[joint], both[side][joint]) for joint in both[side]}
-    return Made(at, cast.sequence, cast.individual)
+    return cast.made(at | either_way(both, swapped))
+
+
+def _sizes(cast: Cast, kinds: Kinds) -> dict[str, Tensor]:
+    """Of what each individual holds."""
+    return traits(cast, kinds, cast.by_individual(0, len(kinds)).long())
 
 
 def _hand_at(

@@ -4,8 +4,20 @@ import torch
 from torch import Generator, Tensor
 
 from lfmlib.data.synthetic import people
-from lfmlib.data.synthetic.draw import SIDES, Cast, Made, Number, Range, apply, turn, vector
-from lfmlib.data.synthetic.hand_model import FINGERS, PALM, anatomy, facing, mirrored, placed, points, relaxed
+from lfmlib.data.synthetic.draw import SIDES, Cast, Made, Number, Range, chosen
+from lfmlib.data.synthetic.hand_model import (
+    FINGERS,
+    PALM,
+    anatomy,
+    either_way,
+    facing,
+    mirrored,
+    placed,
+    points,
+    relaxed,
+    turned,
+)
+from lfmlib.data.synthetic.limbs import turn, vector
 
 GESTURES = ("grasp", "count", "pinch", "drum")
 DUETS = ("clap", "pass", "fold", "show", "talk")
@@ -22,7 +34,7 @@ def hand(count: int, generator: Generator, size: Range = (160, 210)) -> Made:
     """
     cast = Cast(count, len(GESTURES), generator)
     at = points(anatomy(cast, size), relaxed(cast, *gesture(cast, cast.motion)))
-    return Made(_turned(cast, at), cast.sequence, cast.individual)
+    return cast.made(turned(cast, at))
 
 
 def gesture(cast: Cast, kind: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
@@ -34,9 +46,8 @@ def gesture(cast: Cast, kind: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor
     Args:
         kind: index into `GESTURES`, int64 [F].
     """
-    s = 0.5 - 0.5 * cast.phase.cos()
+    s = cast.to_and_fro
     firm, rest = cast.by_motion(0.55, 1.0), cast.by_motion(0.0, 0.35)
-    frames = torch.arange(len(s))
     curl = {}
     for i, finger in enumerate(("thumb", *FINGERS)):
         lag = 0.5 - 0.5 * (cast.phase + 0.12 * i).cos()
@@ -45,15 +56,10 @@ def gesture(cast: Cast, kind: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor
         loose = cast.by_motion(0.0, 0.9)
         pinch = 0.18 + 0.3 * s if i < 2 else loose
         options = [firm * lag, before * (1 - s) + after * s, pinch, rest + 0.4 * tap * (0.4 if i == 0 else 1.0)]
-        curl[finger] = torch.stack(options)[kind, frames]
+        curl[finger] = chosen(options, kind)
     spread = cast.by_motion(0, 16) * torch.where(kind == 3, 0.4 + 0.6 * s, 1.0)
-    grip = torch.stack([0.3 + 0.6 * firm * s, curl["thumb"], 0.45 + 0.5 * s, 0.15 + rest])
-    return curl, spread, grip[kind, frames]
-
-
-def _turned(cast: Cast, at: dict[str, Tensor]) -> dict[str, Tensor]:
-    root = turn("z", cast.by_motion(-25, 25)) @ turn("x", cast.by_motion(-40, 40)) @ turn("y", cast.by_motion(-30, 30))
-    return {joint: apply(root, point) for joint, point in at.items()}
+    grip = [0.3 + 0.6 * firm * s, curl["thumb"], 0.45 + 0.5 * s, 0.15 + rest]
+    return curl, spread, chosen(grip, kind)
 
 
 def two_hands(count: int, generator: Generator, size: Range = (160, 210)) -> Made:
@@ -64,21 +70,17 @@ def two_hands(count: int, generator: Generator, size: Range = (160, 210)) -> Mad
     """
     cast = Cast(count, len(DUETS), generator)
     bones = anatomy(cast, size)
-    swapped = (cast.by_motion(-1, 1) > 0)[:, None]  # who gives and who takes, which thumb is on top
+    swapped = cast.by_motion(-1, 1) > 0  # who gives and who takes, which thumb is on top
     both: dict[str, dict[str, Tensor]] = {}
     shared = {name: cast.by_motion(*extent) for name, extent in SHARED.items()}
-    shared["apart"] = 0.5 - 0.5 * cast.phase.cos()
+    shared["apart"] = cast.to_and_fro
     for side in ("right", "left"):
         fingers, palm, target, moved = _duet(cast, side, shared, bones.size)
         at = points(bones, relaxed(cast, *moved))
         at = mirrored(at) if side == "left" else at
         R = facing(fingers, palm) @ turn("x", cast.noise(6.0)) @ turn("y", cast.noise(6.0)) @ turn("z", cast.noise(6.0))
         both[side] = placed(at, R, target, vector(0, PALM * bones.size, 0, bones.size))
-    made = {}
-    for side, other in (("right", "left"), ("left", "right")):
-        flipped = mirrored(both[other])
-        made |= {f"{side}_{joint}": torch.where(swapped, flipped[joint], both[side][joint]) for joint in both[side]}
-    return Made(made, cast.sequence, cast.individual)
+    return cast.made(either_way(both, swapped))
 
 
 def _duet(
@@ -91,7 +93,7 @@ def _duet(
     sign = 1.0 if side == "left" else -1.0
     giver = side == "right"
     s, slope = shared["apart"], shared["slope"]
-    pick = lambda of: torch.stack([of[name] for name in DUETS])[cast.motion, torch.arange(len(s))]  # noqa: E731
+    pick = lambda of: chosen((of[name] for name in DUETS), cast.motion)  # noqa: E731
     drift = cast.by_motion(-15, 15)
     wander = [cast.noise(spread) for spread in (45.0, 45.0, 35.0)]  # who talks moves each hand by itself
     yaw, tilt = cast.noise(1.0), cast.noise(1.4)
@@ -143,7 +145,7 @@ def body_hands(count: int, generator: Generator, size: Number = HAND_TO_FOREARM,
     bones = anatomy(cast, fore["left"].norm(dim=-1) * size * cast.by_individual(0.94, 1.06))
     across = torch.nn.functional.normalize(at["right_shoulder"] - at["left_shoulder"], dim=-1)
     for side, sign in SIDES:
-        kind = torch.floor(cast.by_motion(0, len(GESTURES))).long()
+        kind = cast.by_motion(0, len(GESTURES)).long()
         hand = points(bones, relaxed(cast, *gesture(cast, kind)))
         hand = mirrored(hand) if side == "left" else hand
         ahead = torch.nn.functional.normalize(fore[side], dim=-1)
@@ -155,4 +157,4 @@ def body_hands(count: int, generator: Generator, size: Number = HAND_TO_FOREARM,
         root = at[f"{side}_wrist"] + HANG * bones.size[:, None] * ahead
         hand = placed(hand, R, root, torch.zeros_like(root))
         at |= {f"{side}_{'hand_root' if joint == 'wrist' else joint}": point for joint, point in hand.items()}
-    return Made(at, made.sequence, made.individual)
+    return made._replace(at=at)

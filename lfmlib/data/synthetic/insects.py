@@ -8,8 +8,8 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from lfmlib.data.synthetic.birds import Kinds, traits
-from lfmlib.data.synthetic.draw import SIDES, Cast, Made, apply, turn, vector
+from lfmlib.data.synthetic.draw import SIDES, Cast, Kinds, Made, manner, traits
+from lfmlib.data.synthetic.limbs import apply, reach, turn, vector
 
 # A fly's legs, mm of an animal of 2.5 mm: joint of coxa and body, direction of the coxa, its length, femur, tibia,
 # tarsus, and where the claw stands. The sizes are near those of fly30_walk.
@@ -22,25 +22,6 @@ FLY_LEGS = {
 TRIPOD = {"left_front": 0.0, "right_middle": 0.0, "left_hind": 0.0, "right_front": 0.5, "left_middle": 0.5,
           "right_hind": 0.5}  # fmt: skip
 SPIDER_ANGLES = (28.0, 68.0, 110.0, 150.0)  # of the legs from straight ahead
-
-
-def limb(root: Tensor, target: Tensor, upper: Tensor, lower: Tensor, pole: Tensor) -> tuple[Tensor, Tensor]:
-    """Two segments from a root towards a target: the joint between them and their end, [F, 3] each.
-
-    Args:
-        root, target: [F, 3]; a target out of reach is reached for as far as the segments go.
-        upper, lower: lengths; [F].
-        pole: the side on which the joint lies, any length; [F, 3] or [3].
-    """
-    reach = target - root
-    far = reach.norm(dim=-1).clamp_min(1e-9)
-    along = reach / far[:, None]
-    far = torch.minimum(torch.maximum(far, 1.02 * (upper - lower).abs()), 0.995 * (upper + lower))
-    beside = pole - (pole * along).sum(-1, keepdim=True) * along
-    beside = beside / beside.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-    forth = (far.square() + upper.square() - lower.square()) / (2 * far)
-    high = (upper.square() - forth.square()).clamp_min(0).sqrt()
-    return root + forth[:, None] * along + high[:, None] * beside, root + far[:, None] * along
 
 
 def leg(
@@ -63,7 +44,7 @@ def leg(
     steep = (0.7 * far / segments[2][:, None]).clamp(max=1).acos()
     slope = torch.where(slope > -steep, torch.maximum(slope, steep), slope)
     last = segments[2][:, None] * (out * slope.cos() - up * slope.sin())
-    knee, ankle = limb(root, foot - last, segments[0], segments[1], up + lean)
+    knee, ankle = reach(root, foot - last, segments[0], segments[1], up + lean)
     return knee, ankle, ankle + last
 
 
@@ -79,7 +60,7 @@ def fly(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> Made:
         first is written out in NeLy-EPFL/df3dPostProcessing.
     """
     cast = Cast(count, len(motions), generator)
-    of, says = traits(cast, kinds), traits(cast, motions, of_motions=True)
+    of, says = traits(cast, kinds), manner(cast, motions)
     size, like = of["size"], of["size"]
     up = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
     at = {}
@@ -122,7 +103,7 @@ def fly(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> Made:
             joints = leg(root, scale[:, None] * claw, tuple(rest), slope, up, lean)
             for part, point in zip(("coxa", "femur", "tibia", "tarsus", "claw"), (base, root, *joints), strict=True):
                 at[f"{this}_{part}"] = point
-    return Made(at, cast.sequence, cast.individual)
+    return cast.made(at)
 
 
 def spider(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> Made:
@@ -131,13 +112,13 @@ def spider(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> Ma
     Args:
         kinds: family -> ranges. body: of the front half, mm. In body lengths: abdomen; leg_1 .. leg_4, stretched.
             stance: how far out the feet stand, share of the leg; clear: height of the body above the feet, share
-            of the leg.
+            of the leg; slope: of a leg's last segment below the horizontal, degrees.
         motions: what it does -> ranges. stride, lift: shares of the leg; raise: of the first two pairs, degrees;
-            pull: how far the feet come in; swing: of the abdomen, degrees up; turn: of the legs towards front and
-            back, degrees.
+            pull: how far the feet come in; rise: share of clear; swing: of the abdomen, degrees up; turn: of the legs
+            towards front and back, degrees.
     """
     cast = Cast(count, len(motions), generator)
-    of, says = traits(cast, kinds), traits(cast, motions, of_motions=True)
+    of, says = traits(cast, kinds), manner(cast, motions)
     body = of["body"]
     up = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
     waist = vector(0, 0, -0.5 * body, body)
@@ -155,11 +136,11 @@ def spider(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> Ma
             raised = (says["raise"] * (1.0, 0.45, 0.0, 0.0)[i] + cast.noise(3.0)).clamp(-10, 100)
             spread = angle + says["turn"] * (-1 if i < 2 else 1) + cast.noise(6.0)
             way = torch.deg2rad(spread)
-            reach = whole * of["stance"] * (1 - says["pull"]) * (1 + 0.1 * cast.noise(1.0))
+            far = whole * of["stance"] * (1 - says["pull"]) * (1 + 0.1 * cast.noise(1.0))
             out = vector(sign * way.sin(), 0, way.cos(), body)
             side_way, ahead = math.sin(math.radians(angle)), math.cos(math.radians(angle))
             root = body[:, None] * vector(sign * 0.36 * side_way, 0, 0.42 * ahead, body)
-            foot = root + reach[:, None] * out - (clear * whole)[:, None] * up
+            foot = root + far[:, None] * out - (clear * whole)[:, None] * up
             stride = says["stride"] * whole
             foot = foot + vector(0, says["lift"] * whole * step.sin().clamp(min=0), stride * step.cos(), body)
             lifted = torch.deg2rad(raised)[:, None]
@@ -169,7 +150,7 @@ def spider(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> Ma
             joints = leg(root, foot, tuple(segments), slope, up, 0.6 * out)
             for part, point in zip(("base", "knee", "ankle", "tip"), (root, *joints), strict=True):
                 at[f"{side}_leg_{i + 1}_{part}"] = point
-    return Made(at, cast.sequence, cast.individual)
+    return cast.made(at)
 
 
 def butterfly(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> Made:
@@ -182,7 +163,7 @@ def butterfly(count: int, generator: Generator, kinds: Kinds, motions: Kinds) ->
             fore wings are drawn to the front; pitch: of the body; bend: of the abdomen.
     """
     cast = Cast(count, len(motions), generator)
-    of, says = traits(cast, kinds), traits(cast, motions, of_motions=True)
+    of, says = traits(cast, kinds), manner(cast, motions)
     wing = of["wing"]
     trunk = turn("x", -says["pitch"] - cast.noise(4.0))
     at = {"thorax": torch.zeros(count, 3, dtype=torch.float64)}
@@ -209,4 +190,4 @@ def butterfly(count: int, generator: Generator, kinds: Kinds, motions: Kinds) ->
             for corner, (out, along) in corners.items():
                 panel = vector(sign * out, along * twist.sin(), along * twist.cos(), wing)
                 at[f"{side}_{pair}wing_{corner}"] = apply(trunk, root + apply(flap, panel))
-    return Made(at, cast.sequence, cast.individual)
+    return cast.made(at)

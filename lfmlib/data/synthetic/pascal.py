@@ -1,34 +1,24 @@
 """The vehicles of Pascal3D+: x to the right, y from front to back, z up; left is -x. Ground and water are z = 0."""
 
+from functools import partial
+
 import torch
 from torch import Generator, Tensor
 
-from lfmlib.data.synthetic.draw import Instances, Made, Number, Range, vector
+from lfmlib.data.synthetic import limbs
+from lfmlib.data.synthetic.draw import Instances, Kinds, Made
+from lfmlib.data.synthetic.limbs import vector
 
-Kinds = dict[str, dict[str, Range]]
-
-
-def pair(at: dict[str, Tensor], name: str, x: Tensor, y: Tensor | Number, z: Tensor | Number) -> None:
-    """Adds a keypoint of each side, one the exact mirror image of the other.
-
-    Args:
-        at: where to add them.
-        name: of both, "{}" in place of the side.
-        x: distance from the mirror plane in mm; [F].
-        y: from front to back in mm; a number or [F].
-        z: height in mm; a number or [F].
-    """
-    for side, sign in (("left", -1.0), ("right", 1.0)):
-        at[name.format(side)] = vector(sign * x, y, z, x)
+pair = partial(limbs.pair, left=-1.0)
 
 
-def slope(degrees: Tensor) -> Tensor:
-    """Run per rise of a tube.
+def run(degrees: Tensor) -> Tensor:
+    """Horizontal length of a tube per height.
 
     Args:
         degrees: angle from the ground; [F].
     Returns:
-        Horizontal length over height; [F].
+        [F].
     """
     return 1 / torch.deg2rad(degrees).tan()
 
@@ -37,7 +27,7 @@ def aeroplane(count: int, generator: Generator, kinds: Kinds) -> Made:
     """Aeroplanes at full size, from airliners to fighters."""
     these = Instances(count, generator, kinds)
     between = these.between
-    length, span, station, sweep, dihedral, fin, tail_span = (these.pick(name) for name in these.names)
+    length, span, station, sweep, dihedral, fin, tail_span = these.picks()
     length = 1000 * length
     half = span * length / 2
     tip = station * length + half * torch.deg2rad(sweep).tan()  # y of the wing tips
@@ -54,9 +44,8 @@ def aeroplane(count: int, generator: Generator, kinds: Kinds) -> Made:
         "rudder_upper": vector(0, fin_root + length * between(0.06, 0.24), tail_z + fin * length, length),
         "tail": vector(0, tail_y, tail_z, length),
     }
-    for side, sign in (("left", -1.0), ("right", 1.0)):
-        at[f"{side}_wing"] = vector(sign * half, tip, low + half * torch.deg2rad(dihedral).tan(), length)
-        at[f"{side}_elevator"] = vector(sign * elevator_half, elevator_y, elevator_z, length)
+    pair(at, "{}_wing", half, tip, low + half * torch.deg2rad(dihedral).tan())
+    pair(at, "{}_elevator", elevator_half, elevator_y, elevator_z)
     return these.made(at)
 
 
@@ -65,9 +54,9 @@ def bicycle(count: int, generator: Generator, kinds: Kinds) -> Made:
     these = Instances(count, generator, kinds)
     between, pick = these.between, these.pick
     wheel, base, head, crank, saddle = (pick(name) for name in ("wheel", "base", "head", "crank", "saddle"))
-    head_y = -base / 2 + between(35, 65) + (head - wheel) * slope(pick("angle"))
+    head_y = -base / 2 + between(35, 65) + (head - wheel) * run(pick("angle"))
     crank_y = base / 2 - pick("chain")
-    saddle_y = crank_y + (saddle - crank) * slope(pick("seat"))
+    saddle_y = crank_y + (saddle - crank) * run(pick("seat"))
     long = between(230, 290) * (base / 1050).sqrt()
     tilt = long * between(-0.06, 0.06)
     at = {
@@ -144,7 +133,7 @@ def motorbike(count: int, generator: Generator, kinds: Kinds) -> Made:
     these = Instances(count, generator, kinds)
     between, pick = these.between, these.pick
     wheel, base, head, seat = (pick(name) for name in ("wheel", "base", "head", "seat"))
-    head_y = -base / 2 + between(20, 80) + (head - wheel) * slope(pick("angle"))
+    head_y = -base / 2 + between(20, 80) + (head - wheel) * run(pick("angle"))
     seat_y = -base / 2 + base * pick("place")
     at = {
         "head_center": vector(0, head_y, head, base),

@@ -1,10 +1,15 @@
 """The indoor categories of Pascal3D+: x to the right, y from front to back, z up; left is -x. The floor is z = 0."""
 
+from functools import partial
+
 import torch
 from torch import Generator
 
-from lfmlib.data.synthetic.draw import Instances, Made, vector
-from lfmlib.data.synthetic.pascal import Kinds, pair
+from lfmlib.data.synthetic import limbs
+from lfmlib.data.synthetic.draw import Instances, Kinds, Made
+from lfmlib.data.synthetic.limbs import vector
+
+pair = partial(limbs.pair, left=-1.0)
 
 
 def bottle(count: int, generator: Generator, kinds: Kinds) -> Made:

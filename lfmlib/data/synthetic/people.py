@@ -7,7 +7,8 @@ Control of Human Movement, Fig. 4.1; their spread over people is ours.
 import torch
 from torch import Generator, Tensor
 
-from lfmlib.data.synthetic.draw import SIDES, Cast, Made, Range, apply, turn, vector
+from lfmlib.data.synthetic.draw import SIDES, Cast, Made, Range
+from lfmlib.data.synthetic.limbs import apply, turn, vector
 from lfmlib.data.synthetic.people_motions import MOTIONS, body_angles
 
 # Joint to joint, as a share of stature; each varies by itself from person to person.
@@ -17,11 +18,7 @@ SEGMENTS = {
     "nose": 0.018,
 }  # fmt: skip
 # From the middle of the skull, shares of stature.
-FACE = {
-    "nose": (0.0, 0.0, 0.058),
-    "eye": (0.018, 0.019, 0.045),
-    "ear": (0.042, 0.008, -0.004),
-}  # from the skull's middle
+FACE = {"nose": (0.0, 0.0, 0.058), "eye": (0.018, 0.019, 0.045), "ear": (0.042, 0.008, -0.004)}
 
 
 def person(
@@ -54,7 +51,7 @@ def person(
              for joint, clear in (("ankle", 1.0), ("ball", 0.35), ("toe", 0.2))]  # fmt: skip
     floor = vector(0, -torch.stack(soles).amin(0), 0, height)
     at = {name: point + floor for name, point in at.items()}
-    return Made(at | {new: at[joint] for new, joint in (names or {}).items()}, cast.sequence, cast.individual)
+    return cast.made(at | {new: at[joint] for new, joint in (names or {}).items()})
 
 
 def _trunk(at: dict[str, Tensor], pelvis: Tensor, angle: dict[str, Tensor], length: dict[str, Tensor]) -> Tensor:

@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import Tensor
 
-from lfmlib.data.synthetic.draw import SIDES, Cast, Number, Range
+from lfmlib.data.synthetic.draw import SIDES, Cast, Number, Range, act
 
 # Degrees; the name's last word decides, left_ and right_ share a range.
 LIMITS = {
@@ -22,13 +22,10 @@ def body_angles(cast: Cast) -> dict[str, Tensor]:
     sided = [name for name in LIMITS if name.startswith(("hip", "knee", "ankle", "toe", "arm", "elbow"))]
     names = [name for name in LIMITS if name not in sided] + [f"{side}_{name}" for side, _ in SIDES for name in sided]
     angle = {name: cast.noise(9.0 if "arm" in name else 4.0) for name in names}
-    angle["left_elbow"] = angle["left_elbow"] + 15
-    angle["right_elbow"] = angle["right_elbow"] + 15
-    for number, motion in enumerate(MOTIONS.values()):
-        chosen = (cast.motion == number).nonzero().squeeze(1)
-        for name, value in motion(cast).items():
-            angle[name][chosen] += value[chosen]
-    return {name: value.clamp(*LIMITS[name.split("_")[-1]]) for name, value in angle.items()}
+    for side, _ in SIDES:
+        angle[f"{side}_elbow"] = angle[f"{side}_elbow"] + 15  # a relaxed arm is not straight
+    said = act(cast, MOTIONS.values())
+    return {name: (wander + said.get(name, 0)).clamp(*LIMITS[name.split("_")[-1]]) for name, wander in angle.items()}
 
 
 def stride(cast: Cast, swing: Range, lift: Range, elbow: Range, bend: Number) -> dict[str, Tensor]:
@@ -50,7 +47,7 @@ def stride(cast: Cast, swing: Range, lift: Range, elbow: Range, bend: Number) ->
 
 def reaching(cast: Cast) -> dict[str, Tensor]:
     """One hand or both go out to a target between the floor and overhead and come back; the trunk and knees help."""
-    out_and_back = 0.5 - 0.5 * cast.phase.cos()
+    out_and_back = cast.to_and_fro
     stoop = cast.by_motion(-40, 70).clamp(min=0) * out_and_back
     squat = cast.by_motion(-50, 70).clamp(min=0) * out_and_back
     flex, arms = cast.by_motion(25, 165), cast.by_motion(-1, 1)

@@ -1,14 +1,13 @@
 """Monkeys and apes: on all fours, sitting, upright, climbing and hanging; facing +z, left is +x, y up."""
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Generator, Tensor
 
-from lfmlib.data.synthetic.draw import SIDES, Cast, Made, Number, Range, apply, turn, vector
-from lfmlib.data.synthetic.gaits import LEGS, LIMITS, Pose, dwell, held, played, stride
-from lfmlib.data.synthetic.quadrupeds import CLIPS, laid, limb, proportions
+from lfmlib.data.synthetic.draw import SIDES, Cast, Kinds, Made, Number, Ranges
+from lfmlib.data.synthetic.gaits import LEGS, LIMITS, Motions, Pose, animals, dwell, held, of_leg, played, stride
+from lfmlib.data.synthetic.limbs import apply, heading, laid, level_axes, lifted, slope, step, turn, vector
 
 FOLDED, STRAIGHT = 28, 172  # smallest and largest angle of elbows and knees, degrees
 PARTS = {
@@ -28,12 +27,7 @@ REACH = LIMITS | {
 
 
 def primate(
-    count: int,
-    generator: Generator,
-    bones: dict[str, Number],
-    kinds: dict[str, dict[str, Range]],
-    style: dict[str, Range],
-    motions: list[str],
+    count: int, generator: Generator, bones: dict[str, Number], kinds: Kinds, style: Ranges, motions: list[str]
 ) -> Made:
     """Primates of a species in motion, with the keypoints of OpenMonkeyChallenge.
 
@@ -48,15 +42,14 @@ def primate(
     Source: the 17 landmarks are those of OpenMonkeyChallenge (Yao et al., IJCV 2023). That the tail's landmark is its
         tip, and all proportions, are ours.
     """
-    cast = Cast(count, CLIPS, generator)
-    length, _ = proportions(cast, bones, kinds, PARTS)
+    cast, length = animals(count, generator, bones, kinds, PARTS)
     own = {name: cast.by_motion(*said) for name, said in style.items()}
     trunk = length["loin"] + length["back"]
     for name, chain in (("arm", ("upper", "fore", "wrist")), ("leg", ("thigh", "shank", "ankle"))):
         own[name] = sum(length[bone] for bone in chain) / trunk
     own["spine"] = torch.zeros_like(trunk)
     pose = played(cast, own, at_ease(own), motions, MOTIONS, REACH)
-    return Made(body(length, pose), cast.sequence, cast.individual)
+    return cast.made(body(length, pose))
 
 
 def at_ease(own: Pose) -> Pose:
@@ -80,21 +73,18 @@ def level(own: Pose, pose: Pose) -> Tensor:
 def body(length: dict[str, Tensor], pose: Pose) -> dict[str, Tensor]:
     """Keypoints, the lowest of them no lower than the ground at y = 0."""
     like = length["back"]
-    of = lambda name: pose[name]  # noqa: E731
-    root = turn("x", -of("pitch") - of("arch") / 2) @ turn("z", of("roll"))
-    half = root @ turn("y", of("bend") / 2) @ turn("x", of("arch") / 2) @ turn("z", of("twist") / 2)
-    chest = root @ turn("y", of("bend")) @ turn("x", of("arch")) @ turn("z", of("twist"))
+    root = turn("x", -pose["pitch"] - pose["arch"] / 2) @ turn("z", pose["roll"])
+    half = root @ turn("y", pose["bend"] / 2) @ turn("x", pose["arch"] / 2) @ turn("z", pose["twist"] / 2)
+    chest = root @ turn("y", pose["bend"]) @ turn("x", pose["arch"]) @ turn("z", pose["twist"])
     leg = length["thigh"] + length["shank"] + length["ankle"]
-    at = {"hip": vector(0, of("hind") * leg, 0, like)}
+    at = {"hip": vector(0, pose["hind"] * leg, 0, like)}
     middle = at["hip"] + apply(half, vector(0, 0, length["loin"], like))
     at["neck"] = middle + apply(chest, vector(0, 0, length["back"], like))
     for side, sign in SIDES:
         for girdle, frame in (("fore", chest), ("hind", root)):
-            limb_of = lambda name, leg=f"{side}_{girdle}": pose[f"{leg}_{name}"][:, None]  # noqa: E731
-            left = frame[:, :, 0] * vector(1, 0, 1, like)
-            left = left / left.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-            forward, up = torch.stack([-left[:, 2], left[:, 1], left[:, 0]], 1), vector(0, 1, 0, like)
-            outward = sign * (0.3 + limb_of("splay")) * left
+            limb, up = of_leg(pose, f"{side}_{girdle}"), vector(0, 1, 0, like)
+            left, forward = level_axes(frame)
+            outward = sign * (0.3 + limb["splay"]) * left
             if girdle == "fore":
                 raised = 25 * (pose[f"{side}_fore_free"] * (0.4 + pose[f"{side}_fore_up"])).clamp(0, 1)
                 shrug = chest @ turn("y", sign * raised)  # the shoulder blade follows a raised arm
@@ -106,28 +96,25 @@ def body(length: dict[str, Tensor], pose: Pose) -> dict[str, Tensor]:
                 bones, joints, pole = ("thigh", "shank", "ankle"), ("knee", "ankle"), forward + 0.7 * up
             upper, lower, sole = (length[bone] for bone in bones)
             reach = (upper + lower)[:, None]
-            place = root_at + reach * (limb_of("ahead") * forward + sign * limb_of("out") * left)
-            free, low = limb_of("free"), sole[:, None] + limb_of("lift") * reach
-            height = free * (root_at[:, 1:2] + limb_of("up") * reach) + (1 - free) * low
+            place = root_at + reach * (limb["ahead"] * forward + sign * limb["out"] * left)
+            free, low = limb["free"], sole[:, None] + limb["lift"] * reach
+            height = free * (root_at[:, 1:2] + limb["up"] * reach) + (1 - free) * low
             place = torch.cat([place[:, :1], height, place[:, 2:]], 1)
             zero = torch.zeros_like(place)
-            found = limb(root_at, place, zero, upper, lower, pole + outward, FOLDED, STRAIGHT)
+            found = step(root_at, place, zero, upper, lower, pole + outward, FOLDED, STRAIGHT)
             at |= {f"{side}_{joint}": point for joint, point in zip(joints, found[:2], strict=True)}
-    lowest = torch.stack([point[:, 1] for point in at.values()]).amin(0)
-    at = {name: point + vector(0, (-lowest).clamp_min(0), 0, like) for name, point in at.items()}
-    yaw = torch.rad2deg(torch.atan2(-chest[:, 2, 0], chest[:, 0, 0]))
-    head = turn("y", yaw + of("gaze")) @ turn("x", -of("face")) @ turn("z", of("tilt"))
+    at = lifted(at)
+    head = turn("y", heading(chest) + pose["gaze"]) @ turn("x", -pose["face"]) @ turn("z", pose["tilt"])
     crown, muzzle = length["head"], length["muzzle"]
     at["head"] = at["neck"] + apply(head, vector(0, 0.94 * crown, 0.34 * crown, like))
     at["nose"] = at["neck"] + apply(head, vector(0, 0.15 * muzzle, 0.99 * muzzle, like))
     for side, sign in SIDES:
         eye = vector(sign * length["eye"], 0.48 * crown, 0.78 * muzzle, like)
         at[f"{side}_eye"] = at["neck"] + apply(head, eye)
-    steep = torch.rad2deg(root[:, 1, 2].clamp(-1, 1).asin())
-    tip, hang = at["hip"], 1.15 * steep.clamp_min(0) - 85
+    tip, hang = at["hip"], 1.15 * slope(root).clamp_min(0) - 85
     for share in (0.0, 1.0):  # two stiff halves, about straight down at most
-        lean = torch.maximum(of("tail") + share * of("curl"), hang)
-        half = root @ turn("y", (0.6 + share) * of("wag")) @ turn("x", lean)
+        lean = torch.maximum(pose["tail"] + share * pose["curl"], hang)
+        half = root @ turn("y", (0.6 + share) * pose["wag"]) @ turn("x", lean)
         tip = laid(tip, apply(half, vector(0, 0, -length["tail"] / 2, like)), 0.01 * like)
     return at | {"tail": tip}
 
@@ -150,7 +137,7 @@ def sitting(cast: Cast, own: Pose, rest: Pose, share: Tensor | None = None) -> P
     })  # fmt: skip
     feed = cast.by_motion(-1, 1)
     for side, sign in SIDES:
-        to = down * (sign * feed > 0.2) * (0.5 - 0.5 * cast.phase.cos())  # to the mouth
+        to = down * (sign * feed > 0.2) * cast.to_and_fro  # to the mouth
         for name, value in (("ahead", 0.3), ("out", -0.22), ("up", 0.15)):
             pose[f"{side}_fore_{name}"] = pose[f"{side}_fore_{name}"] * (1 - to) + value * to
     return pose
@@ -223,7 +210,7 @@ def hanging(cast: Cast, own: Pose, rest: Pose) -> Pose:
     return pose
 
 
-MOTIONS: dict[str, Callable[[Cast, Pose, Pose], Pose]] = {
+MOTIONS: Motions = {
     "walk": walking, "sit": sitting, "stand": upright, "reach": reaching, "climb": climbing, "hang": hanging,
     "pull_up": partial(climbing, order=(0.0, 0.0, 0.5, 0.5)),
 }  # fmt: skip

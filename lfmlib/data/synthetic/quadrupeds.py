@@ -3,10 +3,11 @@
 import torch
 from torch import Generator, Tensor
 
-from lfmlib.data.synthetic.draw import SIDES, Cast, Made, Number, Range, apply, turn, vector
-from lfmlib.data.synthetic.gaits import Pose, posture
+from lfmlib.data.synthetic.draw import SIDES, Kinds, Made, Number, Ranges
+from lfmlib.data.synthetic.gaits import Pose, animals, of_leg
+from lfmlib.data.synthetic.limbs import apply, heading, laid, level_axes, lifted, slope, step, turn, vector
+from lfmlib.data.synthetic.quadruped_motions import posture
 
-CLIPS = 3  # of an individual
 ELBOW, STRAIGHT = 32, 167  # smallest angle of an elbow, largest of elbows and knees, degrees
 
 # Bones of `bones`, by the factor of a sub-type that stretches them.
@@ -23,16 +24,10 @@ MOUSE = {
     "Shoulder": "shoulder", "Elbow": "elbow", "Wrist": "wrist", "Forepaw": "fore_toe", "Knee": "knee", "Ankle": "hock",
     "Hindpaw": "hind_toe",
 }  # fmt: skip
-EITHER: Range = (0.96, 1.04)  # of a factor that a sub-type does not name
 
 
 def quadruped(
-    count: int,
-    generator: Generator,
-    bones: dict[str, Number],
-    kinds: dict[str, dict[str, Range]],
-    style: dict[str, Range],
-    motions: list[str],
+    count: int, generator: Generator, bones: dict[str, Number], kinds: Kinds, style: Ranges, motions: list[str]
 ) -> Made:
     """Animals of a species in motion.
 
@@ -41,21 +36,15 @@ def quadruped(
             chest and hips (half widths), withers and croup (how far scapula and hip lie below the back), scapula,
             upper, fore, pastern, thigh, shank, metatarsal, rump (pelvis to tail), tail.
         kinds: sub-type -> size in mm and factors of `PARTS`, each a range.
-        style, motions: see `gaits.posture`.
+        style, motions: see `quadruped_motions.posture`.
     """
-    cast = Cast(count, CLIPS, generator)
-    length, _ = proportions(cast, bones, kinds)
+    cast, length = animals(count, generator, bones, kinds, PARTS)
     at, _ = body(length, posture(cast, style, motions))
-    return Made(at, cast.sequence, cast.individual)
+    return cast.made(at)
 
 
 def mouse(
-    count: int,
-    generator: Generator,
-    bones: dict[str, Number],
-    kinds: dict[str, dict[str, Range]],
-    style: dict[str, Range],
-    motions: list[str],
+    count: int, generator: Generator, bones: dict[str, Number], kinds: Kinds, style: Ranges, motions: list[str]
 ) -> Made:
     """The same body with the keypoints of mouse22_dannce: z up, facing -y.
 
@@ -63,8 +52,7 @@ def mouse(
         bones: also ear (half the distance of the ears), flesh (height of the back over the spine) and skin (how far a
             mark on the skin wanders over the bone below it).
     """
-    cast = Cast(count, CLIPS, generator)
-    length, _ = proportions(cast, bones, kinds)
+    cast, length = animals(count, generator, bones, kinds, PARTS)
     at, frame = body(length, posture(cast, style, motions))
     ear, flesh = length["ear"], vector(0, length["flesh"], 0, length["ear"])
     above = 0.7 * ear * cast.by_individual(0.7, 1.3)
@@ -78,28 +66,7 @@ def mouse(
     for name in ("SpineF", "SpineM", "ShoulderL", "ShoulderR", "KneeL", "KneeR"):
         made[name] = made[name] + length["skin"][:, None] * torch.stack([cast.noise(1.0) for _ in range(3)], 1)
     turned = {name: torch.stack([point[:, 0], -point[:, 2], point[:, 1]], 1) for name, point in made.items()}
-    return Made(turned, cast.sequence, cast.individual)
-
-
-def proportions(
-    cast: Cast, bones: dict[str, Number], kinds: dict[str, dict[str, Range]], parts: dict[str, tuple[str, ...]] = PARTS
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Bone lengths in mm and the sub-type of each frame; [F] each.
-
-    Args:
-        parts: factor of a sub-type -> the bones that it stretches.
-    """
-    kind = (cast.by_individual(0, 1) * len(kinds)).long().clamp(max=len(kinds) - 1)
-    table = {name: [said.get(name, EITHER) for said in kinds.values()] for name in ("size", *parts)}
-    factor = {
-        name: cast.by_individual(*torch.tensor(ranges, dtype=torch.float64)[kind].unbind(1))
-        for name, ranges in table.items()
-    }
-    part = {bone: name for name, group in parts.items() for bone in group}
-    return {
-        bone: share * factor["size"] * factor[part[bone]] * cast.by_individual(0.94, 1.06)
-        for bone, share in bones.items()
-    }, kind
+    return cast.made(turned)
 
 
 def body(length: dict[str, Tensor], pose: Pose) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -112,13 +79,10 @@ def body(length: dict[str, Tensor], pose: Pose) -> tuple[dict[str, Tensor], dict
     front_leg = length["upper"] + length["fore"] + length["pastern"]
     hind_leg = length["thigh"] + length["shank"] + length["metatarsal"]
     for girdle, frame, reach in (("fore", chest, front_leg), ("hind", hips, hind_leg)):
-        left = frame[:, :, 0] * vector(1, 0, 1, reach)
-        left = left / left.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-        forward = torch.stack([-left[:, 2], left[:, 1], left[:, 0]], 1)
+        left, forward = level_axes(frame)
         for side, sign in SIDES:
-            of = lambda name, leg=f"{side}_{girdle}": pose[f"{leg}_{name}"][:, None]  # noqa: E731
-            up, r = vector(0, 1, 0, reach), reach[:, None]
-            heel = torch.deg2rad(of("heel"))
+            leg, up, r = of_leg(pose, f"{side}_{girdle}"), vector(0, 1, 0, reach), reach[:, None]
+            heel = torch.deg2rad(leg["heel"])
             if girdle == "fore":
                 root, bones, least = at[f"{side}_shoulder"], ("upper", "fore", "pastern"), ELBOW
                 joints = ("elbow", "wrist", "fore_toe")
@@ -127,15 +91,13 @@ def body(length: dict[str, Tensor], pose: Pose) -> tuple[dict[str, Tensor], dict
                 root, bones, least = at[f"{side}_hip"], ("thigh", "shank", "metatarsal"), pose["fold"]
                 joints = ("knee", "hock", "hind_toe")
                 rest, wide, pole = -0.1 * r * forward, 0.03, forward + 0.7 * up
-            place = root + rest + (of("ahead") * forward + sign * (wide + of("out")) * left) * r
-            place = place * vector(1, 0, 1, reach) + of("lift") * r * up
+            place = root + rest + (leg["ahead"] * forward + sign * (wide + leg["out"]) * left) * r
+            place = place * vector(1, 0, 1, reach) + leg["lift"] * r * up
             ankle = (heel.cos() * up - heel.sin() * forward) * length[bones[2]][:, None]
-            pole = pole + sign * (0.15 + 1.5 * of("out")) * left  # knees and elbows go out with the feet
-            found = limb(root, place, ankle, length[bones[0]], length[bones[1]], pole, least, STRAIGHT)
+            pole = pole + sign * (0.15 + 1.5 * leg["out"]) * left  # knees and elbows go out with the feet
+            found = step(root, place, ankle, length[bones[0]], length[bones[1]], pole, least, STRAIGHT)
             at |= {f"{side}_{joint}": point for joint, point in zip(joints, found, strict=True)}
-    lowest = torch.stack([point[:, 1] for point in at.values()]).amin(0)
-    at = {name: point + vector(0, (-lowest).clamp_min(0), 0, lowest) for name, point in at.items()}
-    at, head = ends(at, length, pose, chest, hips)
+    at, head = ends(lifted(at), length, pose, chest, hips)
     return at, {"chest": chest, "hips": hips, "head": head}
 
 
@@ -177,9 +139,8 @@ def ends(
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Adds neck, head and tail, none of them below the ground; also the head's frame (z to the nose)."""
     like, floor = length["head"], 0.02 * length["neck"]
-    slope = torch.rad2deg(chest[:, 1, 2].clamp(-1, 1).asin())  # of the chest, up positive
-    yaw = torch.rad2deg(torch.atan2(-chest[:, 2, 0], chest[:, 0, 0]))
-    neck = torch.minimum(torch.maximum(pose["neck"], slope - 95), slope + 80)
+    steep, yaw = slope(chest), heading(chest)
+    neck = torch.minimum(torch.maximum(pose["neck"], steep - 95), steep + 80)
     face = torch.minimum(torch.maximum(pose["face"], neck - 105), neck + 45)
     toward = turn("y", yaw + pose["sway"]) @ turn("x", -neck)
     aside = turn("y", yaw + pose["sway"] + pose["gaze"])
@@ -188,64 +149,9 @@ def ends(
     rise = ((at["nose"] - at["head"])[:, 1] / length["head"]).clamp(-1, 1)
     head = aside @ turn("x", -torch.rad2deg(rise.asin()))
     bone = vector(0, 0, -length["tail"] / 2, like)
-    steep = torch.rad2deg(hips[:, 1, 2].clamp(-1, 1).asin())
-    hang = 1.4 * steep.clamp_min(0) - 85  # no further down than this, or a sitting animal's would point forward
+    hang = 1.4 * slope(hips).clamp_min(0) - 85  # no further down than this, or a sitting animal's would point forward
     for start, end, share in (("tail_base", "tail_mid", 0.0), ("tail_mid", "tail_tip", 1.0)):
         lean = torch.maximum(pose["tail"] + share * pose["curl"], hang)
-        step = apply(hips @ turn("y", (0.6 + 0.8 * share) * pose["wag"]) @ turn("x", lean), bone)
-        at[end] = laid(at[start], step, floor)
+        half = apply(hips @ turn("y", (0.6 + 0.8 * share) * pose["wag"]) @ turn("x", lean), bone)
+        at[end] = laid(at[start], half, floor)
     return at, head
-
-
-def limb(
-    root: Tensor,
-    foot: Tensor,
-    ankle: Tensor,
-    upper: Tensor,
-    lower: Tensor,
-    pole: Tensor,
-    least: Number | Tensor,
-    most: Number,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Two bones and a foot, reaching from `root` for a place; closed form.
-
-    Args:
-        root: shoulder or hip, [F, 3].
-        foot: where the toes should be, [F, 3].
-        ankle: from the toes to the ankle, [F, 3].
-        upper: length of the first bone, [F].
-        lower: length of the second, [F].
-        pole: direction to which the knee or elbow points, any length, [F, 3].
-        least: smallest angle between the two bones, degrees; one or [F].
-        most: largest; a place that is too near or out of reach is moved level with the ground, as far as it needs.
-    Returns:
-        Knee, ankle, toes; [F, 3] each.
-    """
-    span = foot + ankle - root
-    a, b = upper[:, None], lower[:, None]
-    angles = (torch.deg2rad(torch.as_tensor(angle, dtype=a.dtype)).reshape(-1, 1) for angle in (least, most))
-    near, far = ((a**2 + b**2 - 2 * a * b * angle.cos()).sqrt() for angle in angles)
-    rise, level = span[:, 1:2], span[:, [0, 2]]
-    rise = torch.minimum(rise.abs(), far) * rise.sign()
-    aside = level.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-    closest, furthest = ((bound**2 - rise**2).clamp_min(0).sqrt() for bound in (near, far))
-    level = level * (torch.minimum(torch.maximum(aside, closest), furthest) / aside)
-    span = torch.cat([level[:, :1], rise, level[:, 1:]], 1)
-    reach = span.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-    along = span / reach
-    straight = (a**2 - b**2 + reach**2) / (2 * reach)
-    aside = pole - (pole * along).sum(-1, keepdim=True) * along
-    aside = aside / aside.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-    knee = root + straight * along + (a**2 - straight**2).clamp_min(0).sqrt() * aside
-    end = root + reach * along
-    return knee, end, end - ankle
-
-
-def laid(start: Tensor, step: Tensor, floor: Tensor) -> Tensor:
-    """End of a stiff part from `start`: a `step` away, laid on the ground where it would go below `floor` (y, [F])."""
-    length = step.norm(dim=-1)
-    rise = torch.minimum(torch.maximum(step[:, 1], floor - start[:, 1]), length)
-    level = step[:, [0, 2]]
-    level = level / level.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-    level = level * (length**2 - rise**2).clamp_min(0).sqrt()[:, None]
-    return start + torch.stack([level[:, 0], rise, level[:, 1]], 1)

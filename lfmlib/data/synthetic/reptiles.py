@@ -5,10 +5,8 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from lfmlib.data.synthetic.birds import Kinds, traits
-from lfmlib.data.synthetic.draw import SIDES, Cast, Made, apply, turn, vector
-from lfmlib.data.synthetic.insects import limb
-from lfmlib.data.synthetic.swimmers import Backbone, stations
+from lfmlib.data.synthetic.draw import SIDES, Cast, Kinds, Made, manner, traits
+from lfmlib.data.synthetic.limbs import Backbone, apply, reach, stations, turn, vector
 
 JOINTS = ("snout", "neck", *(f"body_{i}" for i in range(1, 13)), "tail_tip")  # of a snake
 TRUNK_PIECES, TAIL_PIECES = 2, 3  # of a lizard
@@ -25,7 +23,7 @@ def snake(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> Mad
             and down, degrees.
     """
     cast = Cast(count, len(motions), generator)
-    of, says = traits(cast, kinds), traits(cast, motions, of_motions=True)
+    of, says = traits(cast, kinds), manner(cast, motions)
     s = stations(len(JOINTS) - 1)[None]
     run, way = cast.phase[:, None], cast.by_motion(-1, 1).sign()[:, None]
     swell = (1 + cast.noise(0.25)[:, None] * (s - 0.5)).clamp_min(0)
@@ -43,7 +41,7 @@ def snake(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> Mad
     share = share * torch.stack([cast.by_individual(0.95, 1.05) for _ in JOINTS[1:]], 1)
     ends = (axis.back * (share * of["length"][:, None])[..., None]).cumsum(1)
     at = {JOINTS[0]: torch.zeros_like(ends[:, 0])} | {name: ends[:, i] for i, name in enumerate(JOINTS[1:])}
-    return Made(at, cast.sequence, cast.individual)
+    return cast.made(at)
 
 
 def lizard(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> Made:
@@ -53,12 +51,12 @@ def lizard(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> Ma
         kinds: species -> ranges. trunk: shoulder to hip, mm. Shares of it: head (neck to snout), neck, width, upper,
             lower and foot (segments of the fore leg), hind (of the hind leg over the fore leg), clear (height of the
             shoulder), tail. limber: bend of the trunk, degrees.
-        motions: what it does -> ranges. stride, lift, sprawl (feet further out): shares of the leg; rise: of clear;
-            bend, wag: shares of limber; curl (of the tail to a side), lash (up), arch (of the trunk), nod, look (of
-            the head): degrees.
+        motions: what it does -> ranges. stride, lift, sprawl (feet further out), trail (feet further back): shares of
+            the leg; rise: share of clear; bend, wag: shares of limber; curl (of the tail to a side), lash (up), arch
+            (of the trunk), nod, look (of the head): degrees.
     """
     cast = Cast(count, len(motions), generator)
-    of, says = traits(cast, kinds), traits(cast, motions, of_motions=True)
+    of, says = traits(cast, kinds), manner(cast, motions)
     of = {name: value * cast.by_individual(0.94, 1.06) for name, value in of.items()}
     long = of["trunk"]
     size = {name: of[name] * long for name in ("head", "neck", "width", "upper", "lower", "foot", "tail")}
@@ -81,7 +79,7 @@ def lizard(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> Ma
         at[f"{sided}_eye"] = skull + apply(look, eye)
         for end in ("fore", "hind"):
             _leg(at, cast, trunk, (end, sided, sign), of, says, size)
-    return Made(at, cast.sequence, cast.individual)
+    return cast.made(at)
 
 
 def _leg(
@@ -110,7 +108,7 @@ def _leg(
     ground = at["pelvis"][:, 1] - clear - root[:, 1] + lift * swing  # one floor for all feet, also under a raised chest
     foot = vector(out, ground, ahead, whole)
     pole = vector(sign * 0.8, 1.0, -0.9 if fore else 0.9, whole)
-    bent, tip = limb(root, root + foot, own[0], own[1], pole)
+    bent, tip = reach(root, root + foot, own[0], own[1], pole)
     splay = turn("y", sign * (cast.by_motion(5, 45) + 60 * says["trail"]) + cast.noise(6.0))
     toe = splay @ turn("x", 8 + 35 * says["lift"] * swing + cast.noise(4.0))
     names = ("shoulder", "elbow", "wrist", "fore_toe") if fore else ("hip", "knee", "ankle", "hind_toe")

@@ -9,8 +9,8 @@ import torch
 from numpy.polynomial.legendre import leggauss
 from torch import Generator, Tensor
 
-from lfmlib.data.synthetic.draw import Made, Number, turn
-from lfmlib.data.synthetic.furniture import Kinds, Stock
+from lfmlib.data.synthetic.draw import Kinds, Made, Number, Stock, chosen
+from lfmlib.data.synthetic.limbs import turn
 
 LAYS = ("ground", "hands", "swing", "coil", "knot", "heap")
 ROUNDS = 14  # of settling: cloth falls a little and its threads pull it together again
@@ -25,7 +25,7 @@ def paper(count: int, generator: Generator, kinds: Kinds, rows: int = 4, columns
     Where the lines coincide the two make one cylinder, S-shaped or rolled.
     """
     its = Stock(count, generator, kinds, clips=4, longest=25)
-    width, height, curl, gain, crease = (its.pick(name) for name in its.names)
+    width, height, curl, gain, crease = its.picks()
     by = its.by_motion
     half = (width.square() + height.square()).sqrt() / 2
     flat = _sheet(width, height, rows, columns)  # [F, N, 2]
@@ -60,7 +60,7 @@ def _bent(length: Tensor, start: Tensor, once: Tensor, more: Tensor) -> tuple[Te
 def rope(count: int, generator: Generator, kinds: Kinds, points: int = 16) -> Made:
     """Ropes of equal segments: on the ground, between two hands, swung, coiled, in loops and knots, in a heap."""
     its = Stock(count, generator, kinds, clips=len(LAYS), longest=25)
-    length, wild, turns = (its.pick(name) for name in its.names)
+    length, wild, turns = its.picks()
     by = its.by_motion
     s = torch.arange(points - 1, dtype=torch.float64) / (points - 2)  # [S]
 
@@ -90,8 +90,7 @@ def rope(count: int, generator: Generator, kinds: Kinds, points: int = 16) -> Ma
         "knot": by(14, 38)[:, None] * torch.sin(math.tau * rings * ease + by(-0.8, 0.8)[:, None]),
         "heap": 0.45 * wave(wild, 0.5, 1.3, 0.4),
     }
-    mine = its.motion, torch.arange(count)
-    yaw, pitch = (torch.deg2rad(torch.stack([of[lay] for lay in LAYS])[mine]) for of in (yaw, pitch))
+    yaw, pitch = (torch.deg2rad(chosen((of[lay] for lay in LAYS), its.motion)) for of in (yaw, pitch))
     yaw = yaw + by(0, math.tau)[:, None]
     step = torch.stack((pitch.cos() * yaw.cos(), pitch.sin(), pitch.cos() * yaw.sin()), 2)  # [F, S, 3]
     step = step * (length / (points - 1))[:, None, None]
@@ -102,7 +101,7 @@ def rope(count: int, generator: Generator, kinds: Kinds, points: int = 16) -> Ma
 def flag(count: int, generator: Generator, kinds: Kinds, rows: int = 4, columns: int = 6) -> Made:
     """Flags and nets in the wind, held along column 1: waves run to the free end and grow; in little wind it droops."""
     its = Stock(count, generator, kinds, clips=3, longest=25)
-    length, ratio, wind, waves, lag = (its.pick(name) for name in its.names)
+    length, ratio, wind, waves, lag = its.picks()
     by, noise = its.by_motion, its.noise
     breeze = (wind * by(0.7, 1.3) + noise(0.06)).clamp(0.05, 1)[:, None, None]
     c = (torch.arange(columns - 1, dtype=torch.float64) + 0.5)[None, None] / (columns - 1)
@@ -130,7 +129,7 @@ def flag(count: int, generator: Generator, kinds: Kinds, rows: int = 4, columns:
 def cloth(count: int, generator: Generator, kinds: Kinds, size: int = 5) -> Made:
     """Cloth hung from pegs or a hook, laid over a rail or a ball, wrinkled on the floor or picked up from there."""
     its = Stock(count, generator, kinds, clips=len(HOLDS), longest=25)
-    width, ratio, folds, limp = (its.pick(name) for name in its.names)
+    width, ratio, folds, limp = its.picks()
     height, by = width * ratio, its.by_motion
     x, z = _sheet(width, height, size, size).permute(2, 1, 0).reshape(2, size, size, count)
 
@@ -151,9 +150,9 @@ def cloth(count: int, generator: Generator, kinds: Kinds, size: int = 5) -> Made
             cells = mine["height"] / (size - 1), mine["width"] / (size - 1)
             sheet, held, solid = start(mine, torch.arange(size)[:, None, None], torch.arange(size)[:, None])
             free = 1 - held.double().expand(size, size, len(few))
-            for turn_ in range(ROUNDS):
-                firm = turn_ % 2 == 0 and turn_ < ROUNDS - 5  # the last rounds pull it together only
-                if name != "floor" and turn_ < ROUNDS - 5:
+            for past in range(ROUNDS):
+                firm = past % 2 == 0 and past < ROUNDS - 5  # the last rounds pull it together only
+                if name != "floor" and past < ROUNDS - 5:
                     sheet[1] -= free * 0.08 * cells[1]
                 _tighten(sheet, free, *cells, (mine["stiff"], 0.15 + mine["stiff"]) if firm else None)
                 _push(sheet, solid, name == "ball")

@@ -5,48 +5,12 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from lfmlib.data.synthetic.birds import Kinds, traits
-from lfmlib.data.synthetic.draw import SIDES, Cast, Made, Number, apply, turn, vector
+from lfmlib.data.synthetic.draw import SIDES, Cast, Kinds, Made, manner, traits
+from lfmlib.data.synthetic.limbs import Backbone, apply, stations, turn, vector
 
 PIECES = 12  # of a fish's axis
 ARM_PIECES = 6  # of an octopus's arm
 TRUNK_PIECES, TAIL_PIECES = 4, 5  # of a seahorse
-
-
-class Backbone:
-    """A bent axis of straight pieces of equal length, from the front end at the origin backwards; points beside it.
-
-    Args:
-        yaw: heading of each piece, degrees to the left of +z; [F, K].
-        pitch: of each piece, degrees nose up; [F, K].
-        length: of the whole axis, mm; [F].
-    """
-
-    def __init__(self, yaw: Tensor, pitch: Tensor, length: Tensor) -> None:
-        yaw, pitch = torch.deg2rad(yaw), torch.deg2rad(pitch)
-        self.pieces, self.step = yaw.shape[1], length / yaw.shape[1]
-        flat = pitch.cos()
-        self.back = -torch.stack([yaw.sin() * flat, pitch.sin(), yaw.cos() * flat], -1)  # [F, K, 3]
-        self.up = torch.stack([-yaw.sin() * pitch.sin(), flat, -yaw.cos() * pitch.sin()], -1)
-        self.left = torch.stack([yaw.cos(), torch.zeros_like(yaw), -yaw.sin()], -1)
-        ends = (self.back * self.step[:, None, None]).cumsum(1)
-        self.nodes = torch.cat([torch.zeros_like(ends[:, :1]), ends], 1)  # [F, K + 1, 3]
-
-    def at(self, station: Tensor | Number, left: Tensor | Number = 0, up: Tensor | Number = 0) -> Tensor:
-        """The point at a share of the length from the front, and so many mm to the left and up from there; [F, 3]."""
-        where = torch.as_tensor(station, dtype=torch.float64).expand(len(self.step)) * self.pieces
-        piece = where.long().clamp(0, self.pieces - 1)
-        row = torch.arange(len(piece))
-        beyond = ((where - piece) * self.step)[:, None]
-        point = self.nodes[row, piece] + beyond * self.back[row, piece]
-        for axis, shift in ((self.left, left), (self.up, up)):
-            point = point + torch.as_tensor(shift, dtype=torch.float64).reshape(-1, 1) * axis[row, piece]
-        return point
-
-
-def stations(pieces: int) -> Tensor:
-    """Middle of each piece as a share of the axis; [K]."""
-    return (torch.arange(pieces, dtype=torch.float64) + 0.5) / pieces
 
 
 def fish(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> Made:
@@ -82,7 +46,7 @@ def fish(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> Made
         behind = 0.28 + of["pectoral"] * open_.cos()
         at[f"{side}_fin"] = axis.at(behind, beside, reach * open_.sin() * flap.sin() - 0.2 * of["depth"] * length)
     _caudal(at, axis, of, angle, of["fork"], of["fork"])
-    return Made(at, cast.sequence, cast.individual)
+    return cast.made(at)
 
 
 def shark(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> Made:
@@ -112,7 +76,7 @@ def shark(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> Mad
         at[f"{side}_pectoral_tip"] = axis.at(tip, out + sign * beside * flap.cos(), low + beside * flap.sin())
         at[f"{side}_pelvic"] = axis.at(of["pelvic"], sign * 0.5 * of["width"] * length, -_half(of, of["pelvic"]))
     _caudal(at, axis, of, angle, of["upper"], of["lower"])
-    return Made(at, cast.sequence, cast.individual)
+    return cast.made(at)
 
 
 def _individual(cast: Cast, kinds: Kinds) -> dict[str, Tensor]:
@@ -121,7 +85,7 @@ def _individual(cast: Cast, kinds: Kinds) -> dict[str, Tensor]:
 
 def _undulation(cast: Cast, of: dict[str, Tensor], motions: Kinds) -> tuple[dict[str, Tensor], Backbone]:
     """The fins' angles, and the axis bent by a wave that runs backwards (plus a turn of the whole body)."""
-    says = traits(cast, motions, of_motions=True)
+    says = manner(cast, motions)
     s = stations(PIECES)[None]
     wave = (cast.phase[:, None] - 2 * math.pi * of["waves"][:, None] * s).sin()
     yaw = (of["limber"] * says["vigour"])[:, None] * (0.12 + 0.88 * s.square()) * wave
@@ -164,9 +128,9 @@ def seahorse(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> 
             of the head), roll. curl: share of the species' own.
     """
     cast = Cast(count, len(motions), generator)
-    of, says = _individual(cast, kinds), traits(cast, motions, of_motions=True)
+    of, says = _individual(cast, kinds), manner(cast, motions)
     height, head = of["height"], of["head"] * of["height"]
-    s, t, to = stations(TRUNK_PIECES)[None], stations(TAIL_PIECES)[None], 0.5 - 0.5 * cast.phase.cos()
+    s, t, to = stations(TRUNK_PIECES)[None], stations(TAIL_PIECES)[None], cast.to_and_fro
     lean = (90 + says["lean"] + cast.noise(4.0))[:, None] + (says["arch"] + cast.noise(6.0))[:, None] * (s - 0.5)
     side = (says["twist"] * (0.3 + 0.7 * to) + cast.noise(6.0))[:, None]
     trunk = Backbone((0.3 * side * s).expand(-1, TRUNK_PIECES), lean, of["trunk"] * height)
@@ -187,7 +151,7 @@ def seahorse(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> 
         at[f"{side}_eye"] = centre + apply(look, vector(sign * 0.3 * head, 0.1 * head, 0.2 * head, head))
     roll = turn("z", says["roll"])
     at = {name: apply(roll, point) for name, point in at.items()}
-    return Made(at, cast.sequence, cast.individual)
+    return cast.made(at)
 
 
 def octopus(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> Made:
@@ -200,8 +164,8 @@ def octopus(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> M
             two of the front lift; tilt, swing: of the mantle.
     """
     cast = Cast(count, len(motions), generator)
-    of, says = _individual(cast, kinds), traits(cast, motions, of_motions=True)
-    head, to = of["head"] * of["arm"], 0.5 - 0.5 * cast.phase.cos()
+    of, says = _individual(cast, kinds), manner(cast, motions)
+    head, to = of["head"] * of["arm"], cast.to_and_fro
     tilt = turn("y", says["swing"] + cast.noise(6.0)) @ turn("x", says["tilt"] + cast.noise(5.0))
     at = {"mouth": torch.zeros(count, 3, dtype=torch.float64)}
     at["mantle_tip"] = apply(tilt, vector(0, 0.5 * head + of["mantle"] * of["arm"], -0.3 * head, head))
@@ -222,4 +186,4 @@ def octopus(count: int, generator: Generator, kinds: Kinds, motions: Kinds) -> M
             root = 0.4 * head[:, None] * vector(*out, head)
             for part, station in (("near", 0.3), ("mid", 0.65), ("tip", 1.0)):
                 at[f"{side}_arm_{i + 1}_{part}"] = root + arm.at(station)
-    return Made(at, cast.sequence, cast.individual)
+    return cast.made(at)

@@ -6,16 +6,17 @@ What turns, folds or opens does so about its real joint; each half stays rigid.
 import torch
 from torch import Generator, Tensor
 
-from lfmlib.data.synthetic.draw import SIDES, Made, Number, apply, turn, vector
-from lfmlib.data.synthetic.furniture import Kinds, Stock
+from lfmlib.data.synthetic.draw import SIDES, Kinds, Made, Number, Stock
+from lfmlib.data.synthetic.limbs import apply, turn, vector
 
 RIBS = 8  # of an umbrella
+CROSSED = (("left", "right", 1.0), ("right", "left", -1.0))  # two halves that cross: where each ends, its sign
 
 
 def laptop(count: int, generator: Generator, kinds: Kinds, tilt: Number = 0) -> Made:
     """Laptops that open about the hinge at their back; convertibles go on to the tent and the tablet."""
     its = Stock(count, generator, kinds)
-    width, depth, thick, least, most = (its.pick(name) for name in its.names)
+    width, depth, thick, least, most = its.picks()
     by = its.by_individual
     hinge = vector(0, thick, by(0.0, 0.1) * depth - depth / 2, width)
     lid = depth * by(0.92, 1.06)
@@ -29,22 +30,20 @@ def laptop(count: int, generator: Generator, kinds: Kinds, tilt: Number = 0) -> 
         at[f"touchpad_{side}"] = vector(x * width * tray, thick, depth * (pad - 0.5), width)
         at[f"screen_bottom_{side}"] = hinge + apply(R, vector(x * width * 0.48, 0, chin * lid, width))
         at[f"screen_top_{side}"] = hinge + apply(R, vector(x * width / 2, 0, lid, width))
-    return its.made(at, tilt)
+    return _held(its, at, tilt)
 
 
 def scissors(count: int, generator: Generator, kinds: Kinds, tilt: Number = 40) -> Made:
     """Scissors with the blades up; what has its tip at the left has its loop at the right."""
     its = Stock(count, generator, kinds)
-    blade, shank, loop, girth, large, bend, curve, most = (its.pick(name) for name in its.names)
-    opening = torch.deg2rad(its.swing(0, most)).clamp(min=0.01)
+    blade, shank, loop, girth, large, bend, curve, most = its.picks()
+    opening, bow = torch.deg2rad(its.swing(0, most)).clamp(min=0.01), torch.deg2rad(bend)
     gap, slack = its.by_individual(1, 5), its.by_individual(0.1, 0.6)
     at = {"pivot": vector(0, 0, 0, blade)}
-    for side, sign in SIDES:
+    for side, other, sign in CROSSED:
         R = turn("z", -sign * torch.rad2deg(opening) / 2)
         bigger = large if side == "left" else torch.ones_like(large)  # the half whose loop takes the fingers
         half, long = girth * bigger.sqrt() / 2, loop * bigger
-        bow = torch.deg2rad(bend)
-        other = "right" if sign > 0 else "left"
         at[f"tip_{side}"] = apply(R, vector(sign * 0.5, blade * (1 - curve.square() / 2), blade * curve, blade))
         places = {
             "shank": (gap + slack * half, shank),
@@ -54,32 +53,31 @@ def scissors(count: int, generator: Generator, kinds: Kinds, tilt: Number = 40) 
         }
         for name, (x, down) in places.items():
             at[f"{name}_{other}"] = apply(R, vector(-sign * x, -down * bow.cos(), down * bow.sin(), blade))
-    return its.made(at, tilt)
+    return _held(its, at, tilt)
 
 
 def pliers(count: int, generator: Generator, kinds: Kinds, tilt: Number = 40) -> Made:
     """Pliers with the jaws up; a jaw at the left belongs to the handle at the right."""
     its = Stock(count, generator, kinds)
-    jaw, cheek, handle, bow, slant, bend, most = (its.pick(name) for name in its.names)
+    jaw, cheek, handle, bow, slant, bend, most = its.picks()
     opening = its.swing(0, most)
     by = its.by_individual
     flare, nose, close = by(0.3, 1.0), by(0.1, 0.5), by(0.25, 0.5)
     head = turn("z", slant) @ turn("x", bend)
     at = {"pivot": vector(0, 0, 0, jaw)}
-    for side, sign in SIDES:
+    for side, other, sign in CROSSED:
         R = turn("z", -sign * opening / 2)
-        other = "right" if sign > 0 else "left"
         for name, x, y in (("jaw_tip", nose * cheek, jaw), ("jaw_cheek", cheek, 0.25 * jaw)):
             at[f"{name}_{side}"] = apply(R @ head, vector(sign * x, y, 0, jaw))
         for name, x, y in (("neck", close * bow, 0.15), ("grip", bow, 0.55), ("end", bow * (0.5 + flare), 1.0)):
             at[f"{name}_{other}"] = apply(R, vector(-sign * x, -y * handle, 0, jaw))
-    return its.made(at, tilt)
+    return _held(its, at, tilt)
 
 
 def hammer(count: int, generator: Generator, kinds: Kinds, tilt: Number = 40) -> Made:
     """Hammers held upright: the face at +z, the claw or peen at -z, its two tips at the sides."""
     its = Stock(count, generator, kinds, clips=1, longest=1)
-    handle, face, claw, size, droop, spread, sweep = (its.pick(name) for name in its.names)
+    handle, face, claw, size, droop, spread, sweep = its.picks()
     by = its.by_individual
     low = torch.deg2rad(droop)
     bow = handle * by(-0.03, 0.06)
@@ -95,13 +93,13 @@ def hammer(count: int, generator: Generator, kinds: Kinds, tilt: Number = 40) ->
     for side, x in SIDES:
         at[f"face_{side}"] = vector(x * round_, middle, face, handle)
         at[f"claw_{side}"] = vector(x * spread * size / 2, middle - claw * low.sin(), -claw * low.cos(), handle)
-    return its.made(at, tilt)
+    return _held(its, at, tilt)
 
 
 def spectacles(count: int, generator: Generator, kinds: Kinds, tilt: Number = 25) -> Made:
     """Spectacles as their wearer has them; the temples fold inwards, each by itself."""
     its = Stock(count, generator, kinds)
-    width, lens, height, wrap, brow, temple, drop = (its.pick(name) for name in its.names)
+    width, lens, height, wrap, brow, temple, drop = its.picks()
     by = its.by_individual
     gap, splay, ear, high, slope = by(14, 24), by(-3, 8), by(0.64, 0.76), by(-0.1, 0.45), by(-5, 5)
     deep = lambda x: -wrap * (2 * x / width).square() * width  # the front is bent round the face  # noqa: E731
@@ -118,13 +116,13 @@ def spectacles(count: int, generator: Generator, kinds: Kinds, tilt: Number = 25
         at[f"hinge_{side}"] = hinge
         at[f"ear_{side}"] = hinge + apply(R, vector(0, 0, -ear * temple, width))
         at[f"temple_{side}"] = hinge + apply(R, vector(0, -drop, -temple + 0.4 * drop, width))
-    return its.made(at, tilt)
+    return _held(its, at, tilt)
 
 
 def mug(count: int, generator: Generator, kinds: Kinds, tilt: Number = 0) -> Made:
     """Mugs, cups and jugs; the handle is at -z, the spout of a jug at +z."""
     its = Stock(count, generator, kinds, clips=1, longest=1)
-    height, rim, base, belly, handle, loop, spout = (its.pick(name) for name in its.names)
+    height, rim, base, belly, handle, loop, spout = its.picks()
     by = its.by_individual
     middle, upper = by(0.35, 0.6), by(0.72, 0.98)
     lower = (upper - loop).clamp(min=0.08)
@@ -149,13 +147,13 @@ def mug(count: int, generator: Generator, kinds: Kinds, tilt: Number = 0) -> Mad
         at[f"rim_{side}"] = vector(x * rim, height, 0, height)
         at[f"belly_{side}"] = vector(x * waist, middle * height, 0, height)
         at[f"base_{side}"] = vector(x * base, 0, 0, height)
-    return its.made(at, tilt)
+    return _held(its, at, tilt)
 
 
 def guitar(count: int, generator: Generator, kinds: Kinds, tilt: Number = 35) -> Made:
     """Guitars and their kin, neck up, strings at +z; the left shoulder of an electric one is its longer horn."""
     its = Stock(count, generator, kinds, clips=1, longest=1)
-    scale, body, lower, upper, waist, depth, head, horn = (its.pick(name) for name in its.names)
+    scale, body, lower, upper, waist, depth, head, horn = its.picks()
     by = its.by_individual
     bridge, back = body * by(0.2, 0.34), torch.deg2rad(by(0, 16))
     nut, high, low, narrow = bridge + scale, by(0.76, 0.86), by(0.22, 0.32), by(0.55, 0.64)
@@ -173,13 +171,13 @@ def guitar(count: int, generator: Generator, kinds: Kinds, tilt: Number = 35) ->
         at[f"shoulder_{side}"] = vector(x * upper * lower / 2, (high + longer) * body, 0, body)
         at[f"waist_{side}"] = vector(x * waist * lower / 2, (narrow + 0.3 * longer) * body, 0, body)
         at[f"bout_{side}"] = vector(x * lower / 2, low * body, 0, body)
-    return its.made(at, tilt)
+    return _held(its, at, tilt)
 
 
 def umbrella(count: int, generator: Generator, kinds: Kinds, tilt: Number = 35) -> Made:
     """Umbrellas that open: the runner slides on the shaft and its stretchers push the ribs; gusts lift one side."""
     its = Stock(count, generator, kinds)
-    rib, shaft, hook, droop, least, most, gust = (its.pick(name) for name in its.names)
+    rib, shaft, hook, droop, least, most, gust = its.picks()
     by = its.by_individual
     opening = its.swing(least, most)  # of the ribs at the crown, from the shaft, degrees
     bow = torch.deg2rad(droop * (opening / 85).clamp(0, 1)) + 1e-6  # a taut canopy bends the ribs
@@ -198,13 +196,13 @@ def umbrella(count: int, generator: Generator, kinds: Kinds, tilt: Number = 35) 
         out = rib * ((start - bow).cos() - start.cos()) / bow  # a rib is an arc that turns down by `bow`
         down = rib * (start.sin() - (start - bow).sin()) / bow
         at[f"rib_{i + 1}"] = apply(turn("y", around), vector(0, -down, out, rib))
-    return its.made(at, tilt)
+    return _held(its, at, tilt)
 
 
 def pocket_knife(count: int, generator: Generator, kinds: Kinds, tilt: Number = 40) -> Made:
     """Folding knives: handle down, the edge at +z, the blade turns about the pivot into the handle."""
     its = Stock(count, generator, kinds)
-    handle, blade, deep, thick, broad, curve, bow = (its.pick(name) for name in its.names)
+    handle, blade, deep, thick, broad, curve, bow = its.picks()
     by = its.by_individual
     middle, choil, straight = by(0.4, 0.65), by(0.06, 0.18), by(0.35, 0.6)
     R = turn("x", its.swing(-40, 190).clamp(0, 178))  # 0 is open
@@ -220,13 +218,13 @@ def pocket_knife(count: int, generator: Generator, kinds: Kinds, tilt: Number = 
     }
     for side, x in SIDES:
         at[f"grip_{side}"] = vector(x * thick / 2, -middle * handle, 0, handle)
-    return its.made(at, tilt)
+    return _held(its, at, tilt)
 
 
 def headphones(count: int, generator: Generator, kinds: Kinds, tilt: Number = 30) -> Made:
     """Headphones as worn: a band that springs open, cups that slide on it and swivel."""
     its = Stock(count, generator, kinds)
-    band, least, most, slide, cup, oval, swivel = (its.pick(name) for name in its.names)
+    band, least, most, slide, cup, oval, swivel = its.picks()
     total = torch.deg2rad(its.swing(least, most))  # by which each half of the band turns down
     at = {"band_top": vector(0, 0, 0, band)}
     pulled, offset = slide * its.swing(0.1, 1), its.by_individual(0, 14)
@@ -240,4 +238,13 @@ def headphones(count: int, generator: Generator, kinds: Kinds, tilt: Number = 30
         middle = at[f"yoke_{side}"] + (pulled + cup)[:, None] * down + vector(-x * offset, 0, 0, band)
         for name, y, z in (("top", 1, 0), ("bottom", -1, 0), ("front", 0, oval), ("back", 0, -oval)):
             at[f"cup_{name}_{side}"] = middle + apply(R, vector(0, y * cup, z * cup, band))
-    return its.made(at, tilt)
+    return _held(its, at, tilt)
+
+
+def _held(its: Stock, at: dict[str, Tensor], tilt: Number) -> Made:
+    """The result, leaning to the side and to the front by up to about `tilt` degrees: nobody's hand is still."""
+    if tilt:
+        lean = (its.by_motion(-tilt, tilt) + its.noise(tilt / 20) for _ in range(2))
+        R = turn("z", next(lean)) @ turn("x", next(lean))
+        at = {name: apply(R, point) for name, point in at.items()}
+    return its.made(at)

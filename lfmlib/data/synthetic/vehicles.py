@@ -5,59 +5,31 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
-from lfmlib.data.synthetic.draw import SIDES, Cast, Made, Number, Range, apply, turn, vector
+from lfmlib.data.synthetic.draw import Kinds, Made, Number, Stock
+from lfmlib.data.synthetic.limbs import apply, pair, turn, vector
 
-Kinds = dict[str, dict[str, Range]]
 Motions = dict[str, list[Number]]
 
 
-class Fleet(Cast):
+class Fleet(Stock):
     """Machines of several sub-types, each a rigid body with joints that move in clips.
 
     Args:
-        count: frames.
-        kinds: sub-type -> named ranges (low, high); every sub-type has the same names.
         motions: kind of motion -> how far the joints go, in the maker's order.
-    Raises:
-        ValueError: a sub-type lacks a range that the first one has; names both.
     """
 
     def __init__(self, count: int, generator: Generator, kinds: Kinds, motions: Motions) -> None:
-        super().__init__(count, len(motions), generator, longest=12)
-        names = tuple(next(iter(kinds.values())))
-        if lacking := [(kind, name) for kind, ranges in kinds.items() for name in names if name not in ranges]:
-            raise ValueError(f"sub-type {lacking[0][0]!r} has no range for {lacking[0][1]!r}, which another one has")
-        self.table = {n: torch.tensor([kind[n] for kind in kinds.values()], dtype=torch.float64) for n in names}
-        self.kind = self.by_individual(0, len(kinds)).long()
+        super().__init__(count, generator, kinds, clips=len(motions), longest=12)
         self.reach = torch.tensor(list(motions.values()), dtype=torch.float64)[self.motion]
 
-    def sizes(self, names: Sequence[str]) -> list[Tensor]:
-        """A draw per machine from its sub-type's range of each name; [F] each."""
-        return [self.by_individual(*self.table[name][self.kind].unbind(1)) for name in names]
-
-    def made(self, at: dict[str, Tensor]) -> Made:
-        """The result, with the clips as sequences."""
-        return Made(at, self.sequence, self.individual)
-
     def swing(self, low: Number | Tensor, high: Number | Tensor) -> Tensor:
-        """A joint that goes to and fro within [low, high], each clip over a stretch of its own; [F]."""
+        """A joint that goes to and fro within [low, high], each clip over a stretch of its own; [F].
+
+        The joints of a machine keep no time with each other, unlike the parts of other things.
+        """
         ends = self.by_motion(0, 1), self.by_motion(0, 1)
         share = ends[0] + (ends[1] - ends[0]) * (0.5 + 0.5 * (self.phase + self.by_motion(0, 6.3)).sin())
         return low + (high - low) * share
-
-
-def pair(at: dict[str, Tensor], name: str, x: Tensor | Number, y: Tensor | Number, z: Tensor) -> None:
-    """Adds a keypoint of each side, mirror images of each other.
-
-    Args:
-        at: where to add them.
-        name: of both, "{}" in place of the side.
-        x: distance from the mirror plane in mm; a number or [F].
-        y: height in mm; a number or [F].
-        z: to the front in mm; [F].
-    """
-    for side, sign in SIDES:
-        at[name.format(side)] = vector(sign * x, y, z, z)
 
 
 def move(at: dict[str, Tensor], part: Sequence[str], R: Tensor, pivot: Tensor) -> None:
@@ -78,7 +50,7 @@ def truck(count: int, generator: Generator, kinds: Kinds, motions: Motions) -> M
     """Articulated trucks: the trailer swings about the coupling over the driven wheels."""
     fleet = Fleet(count, generator, kinds, motions)
     by = fleet.by_individual
-    base, cab, nose, length, width, floor, box = fleet.sizes(("base", "cab", "nose", "length", "width", "floor", "box"))
+    base, cab, nose, length, width, floor, box = fleet.picks("base", "cab", "nose", "length", "width", "floor", "box")
     half, wheel = width / 2, by(480, 540)
     bumper = base + by(1250, 1500)
     coupling = by(150, 750)  # before the driven axle, which is z = 0
@@ -100,7 +72,7 @@ def helicopter(count: int, generator: Generator, kinds: Kinds, motions: Motions)
     """Helicopters with four blades; each rotor keypoint is the tip of the blade that points most nearly that way."""
     fleet = Fleet(count, generator, kinds, motions)
     by = fleet.by_individual
-    radius, height, boom, cabin, gear, fin = fleet.sizes(("radius", "height", "boom", "cabin", "gear", "fin"))
+    radius, height, boom, cabin, gear, fin = fleet.picks("radius", "height", "boom", "cabin", "gear", "fin")
     belly = height * by(0.14, 0.26)
     tail_y, tail_z = belly + (height - belly) * by(0.35, 0.80), -radius * boom
     plane, at = radius * by(0.16, 0.28), {}
@@ -124,8 +96,8 @@ def sailboat(count: int, generator: Generator, kinds: Kinds, motions: Motions) -
     """Sailing boats that heel; the boom swings with the sheet, the rudder against the tiller. The water is y = 0."""
     fleet = Fleet(count, generator, kinds, motions)
     by = fleet.by_individual
-    length, beam, stern, free, mast, keel, foot, step = fleet.sizes(
-        ("length", "beam", "stern", "free", "mast", "keel", "foot", "step")
+    length, beam, stern, free, mast, keel, foot, step = fleet.picks(
+        "length", "beam", "stern", "free", "mast", "keel", "foot", "step"
     )
     half, deck, front, back = length * beam / 2, length * free, length / 2, -length / 2
     mast_z, boom_y = front - length * step, deck + length * by(0.06, 0.12)
@@ -155,7 +127,7 @@ def skateboard(count: int, generator: Generator, kinds: Kinds, motions: Motions)
     """Skateboards: leaning on the deck turns the front axle into the curve and the back axle out of it."""
     fleet = Fleet(count, generator, kinds, motions)
     by = fleet.by_individual
-    length, width, base, wheel, kick, axle = fleet.sizes(("length", "width", "base", "wheel", "kick", "axle"))
+    length, width, base, wheel, kick, axle = fleet.picks("length", "width", "base", "wheel", "kick", "axle")
     half, deck, lift = width / 2, 2 * wheel + by(20, 45), torch.deg2rad(kick)
     at = {}
     for end, tip, way in (("front", "nose", 1.0), ("back", "tail", -1.0)):
@@ -176,8 +148,8 @@ def pram(count: int, generator: Generator, kinds: Kinds, motions: Motions) -> Ma
     """Prams and pushchairs: the hood unfolds about its hinge, the handle turns up and down. The pusher is behind."""
     fleet = Fleet(count, generator, kinds, motions)
     by = fleet.by_individual
-    base, track, front, wheel, floor, long, wide, deep, push, hood = fleet.sizes(
-        ("base", "track", "front", "wheel", "floor", "long", "wide", "deep", "push", "hood")
+    base, track, front, wheel, floor, long, wide, deep, push, hood = fleet.picks(
+        "base", "track", "front", "wheel", "floor", "long", "wide", "deep", "push", "hood"
     )
     half, rim, at = wide / 2, floor + deep, {}
     pair(at, "{}_back_wheel", track / 2, wheel * by(1.0, 1.35), -base / 2)
@@ -198,7 +170,7 @@ def tractor(count: int, generator: Generator, kinds: Kinds, motions: Motions) ->
     """Farm tractors with a front loader: arms that rise, a bucket that tips, a front axle that rocks."""
     fleet = Fleet(count, generator, kinds, motions)
     by = fleet.by_individual
-    base, big, small, track, roof, bonnet, arm = fleet.sizes(("base", "big", "small", "track", "roof", "bonnet", "arm"))
+    base, big, small, track, roof, bonnet, arm = fleet.picks("base", "big", "small", "track", "roof", "bonnet", "arm")
     half, cab, at = track / 2, by(420, 620), {}
     pair(at, "{}_back_wheel", half, big, 0 * base)
     pair(at, "{}_roof_back", cab, roof, -big * by(0.3, 0.7))
@@ -221,8 +193,8 @@ def excavator(count: int, generator: Generator, kinds: Kinds, motions: Motions) 
     """Small excavators: the house slews on its tracks, boom, stick and bucket fold like an arm."""
     fleet = Fleet(count, generator, kinds, motions)
     by = fleet.by_individual
-    track, gauge, roof, tail, boom, stick, bucket = fleet.sizes(
-        ("track", "gauge", "roof", "tail", "boom", "stick", "bucket")
+    track, gauge, roof, tail, boom, stick, bucket = fleet.picks(
+        "track", "gauge", "roof", "tail", "boom", "stick", "bucket"
     )
     low, deck, at = track * by(0.12, 0.20), track * by(0.30, 0.42), {}
     pair(at, "{}_track_front", gauge / 2, low, track / 2)
