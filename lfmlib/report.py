@@ -22,6 +22,7 @@ DATA_TAGS = ("synthetic", "real")
 RESULT_COLUMNS = ("data", "category", "method", "seed", "o3", "so3", "flip", "mm")
 _ERRORS = ("o3", "so3", "flip", "mm")
 _KINDS = (".csv", ".json", ".png", ".svg", ".html")
+_PLOTLY = '<script charset="utf-8" src="../../plotly.min.js"></script>'
 _NOT_OURS = ("executed.ipynb",)  # the runner's file
 
 
@@ -78,17 +79,21 @@ class Report:
                 figure.savefig(path, bbox_inches="tight", metadata={"Date": None, "Creator": None})
 
     def scene(self, figure: Any, name: str) -> None:
-        """Writes an interactive plotly figure as <name>.html; all scenes share the results' one plotly.min.js."""
-        from plotly.offline import get_plotlyjs
+        """Writes an interactive plotly figure as <name>.html; all scenes share the results' one plotly.min.js.
+
+        That file is not kept in the repository: where it is absent, a scene takes the same version from the network.
+        """
+        from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
         shared = self.folder.parent.parent / "plotly.min.js"
         source = get_plotlyjs()
         if not shared.exists() or shared.read_text(encoding="utf-8") != source:
             files.write_text(shared, source)
+        page = figure.to_html(include_plotlyjs="../../plotly.min.js", div_id=f"{self.name}-{name}", full_html=True)
+        other = f'<script src="https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js"><\\/script>'
+        page = page.replace(_PLOTLY, f"{_PLOTLY}<script>window.Plotly||document.write('{other}')</script>")
         with self._file(f"{name}.html") as path:
-            figure.write_html(
-                path, include_plotlyjs="../../plotly.min.js", div_id=f"{self.name}-{name}", full_html=True
-            )
+            files.write_text(path, page)
 
     def records(self, rows: Sequence[Mapping[str, Any]], name: str = "records") -> None:
         """Writes <name>.json, one record per run; numpy and torch become plain numbers, NaN and infinity null."""

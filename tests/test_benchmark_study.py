@@ -78,10 +78,8 @@ def test_padding_stays_below_fifteen_percent_in_buckets():
 
 def test_verdicts_say_what_was_counted(table):
     count, span = study.verdicts(table)
-    assert count.verdict == "reproduced" and f"{len(table)} categories" in count.evidence
+    assert count.verdict == "not testable here" and f"{len(table)} categories" in count.evidence
     assert span.verdict == "not testable here" and "37 to 1,000,000" in span.evidence
-    fewer = study.verdicts(table.head(10))[0]
-    assert fewer.verdict == "not testable here"
 
 
 def test_figures_show_every_category(table, closed):

@@ -120,6 +120,8 @@ def test_scenes_share_one_script(results):
     page = (results / "cpu" / "05_x" / "scene.html").read_text()
     assert len(page) < 30_000 and 'src="../../plotly.min.js"' in page and 'id="05_x-scene"' in page
     assert (results / "plotly.min.js").stat().st_size > 1_000_000
+    assert page.index("plotly.min.js") < page.index("https://cdn.plot.ly/plotly-") < page.index("Plotly.newPlot")
+    assert "<\\/script>')</script>" in page  # an unescaped one would end the script that writes it
     out.scene(graph_objects.Figure(graph_objects.Scatter3d(x=[0], y=[1], z=[2])), "scene")
     assert (results / "cpu" / "05_x" / "scene.html").read_text() == page
 
