@@ -43,10 +43,10 @@ def main() -> None:
     for module, extra in ((bench_fit, []), (bench_import, []), (bench_step, full), (bench_data, [])):
         records += collect(module, ["--runs", str(options.runs), *extra])
         print(flush=True)
-    print(f"{'comparison':36}{'other':30}{'size':46}{'ratio':>7}")
+    print(f"{'comparison':46}{'other':30}{'size':46}{'ratio':>7}")
     for record in records:
         size = " ".join(f"{name}={value}" for name, value in record["sizes"].items())
-        print(f"{record['name']:36}{record['other']:30}{size:46}{record['ratio']:7.3f}")
+        print(f"{record['name']:46}{record['other']:30}{size:46}{record['ratio']:7.3f}")
     write_json(options.out, {
         **provenance.commit(), "finished": provenance.now(), "machine": provenance.machine(), "benchmarks": records,
     })  # fmt: skip
