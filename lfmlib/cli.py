@@ -3,30 +3,17 @@
 A command is an entry of COMMANDS: a line of help, a function that declares its arguments, one that runs it.
 """
 
-import argparse
 import logging
 import os
 import sys
 import traceback
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from lfmlib import __version__, cli_data, cli_train
 from lfmlib.cli_train import DONE, FAILED, STOPPED, WRONG, say
-
-if TYPE_CHECKING:
-    pass
-
-
-class Command(NamedTuple):
-    """One sub-command: help, note below the help, declaration of its arguments, and what runs it (-> exit code)."""
-
-    help: str
-    note: str
-    arguments: Callable[[ArgumentParser], None]
-    run: Callable[[Namespace], int]
+from lfmlib.commands import Command, check_writable, declare
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,14 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="lfm", description="Lifts 2D keypoints to 3D, learnt from 2D alone.")
     parser.add_argument("--version", action="version", version=f"lfm {__version__}")
-    kinds = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
-        sub = kinds.add_parser(
-            name, help=command.help, description=f"{command.help[0].upper()}{command.help[1:]}.", epilog=command.note,
-            formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
-        )  # fmt: skip
-        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        command.arguments(sub)
+    declare(parser, COMMANDS, "command")
     return parser
 
 
@@ -139,12 +119,9 @@ def _lift(args: Namespace) -> int:
 
 
 def _check_target(source: Path, target: Path, force: bool) -> None:
-    if target.is_dir():
-        raise ValueError(f"{target} is a folder, expected a file to write")
-    if target.exists() and source.exists() and target.samefile(source):
+    if target.is_file() and source.exists() and target.samefile(source):
         raise ValueError(f"{target}: OUT is the same file as IN")
-    if target.exists() and not force:
-        raise ValueError(f"{target} exists; --force replaces it")
+    check_writable(target, force)
 
 
 def _doctor(args: Namespace) -> int:

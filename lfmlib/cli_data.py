@@ -3,11 +3,11 @@
 import argparse
 import json
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from lfmlib.cli_train import DONE, FAILED, say
+from lfmlib.commands import Command, check_writable, declare
 
 if TYPE_CHECKING:
     from lfmlib.data.loaders import Loader
@@ -21,26 +21,9 @@ NOTE = """\
 `lfm data ACTION --help` says more."""
 
 
-class Action(NamedTuple):
-    """One action of `lfm data`: help, note below the help, declaration of its arguments, and what runs it."""
-
-    help: str
-    note: str
-    arguments: Callable[[ArgumentParser], None]
-    run: Callable[[Namespace], int]
-
-
 def arguments(parser: ArgumentParser) -> None:
     """Declares the actions of `lfm data` and their arguments."""
-    kinds = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, action in ACTIONS.items():
-        sub = kinds.add_parser(
-            name, help=action.help, description=f"{action.help[0].upper()}{action.help[1:]}.", epilog=action.note,
-            formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
-        )  # fmt: skip
-        debug = {"action": "store_true", "default": argparse.SUPPRESS}  # a default would undo `lfm data --debug list`
-        sub.add_argument("--debug", **debug, help="show the traceback of an error")
-        action.arguments(sub)
+    declare(parser, ACTIONS, "action", default=argparse.SUPPRESS)  # a default would undo `lfm data --debug list`
 
 
 def run(args: Namespace) -> int:
@@ -136,10 +119,7 @@ def _described(loader: "Loader", fully: bool) -> str:
 def _check_file(target: Path, force: bool) -> None:
     if target.suffix.lower() != ".npz":
         raise ValueError(f"{target}: unknown suffix {target.suffix!r}, expected .npz")
-    if target.is_dir():
-        raise ValueError(f"{target} is a folder, expected a file to write")
-    if target.exists() and not force:
-        raise ValueError(f"{target} exists; --force replaces it")
+    check_writable(target, force)
 
 
 def _check_arguments(parser: ArgumentParser) -> None:
@@ -201,12 +181,12 @@ Nothing is downloaded that has no licence. A download that broke off goes on wit
 as a clone in DIR/upstream; DIR/fetched.json holds the checksum of each, and other bytes are refused from then on.
 One process at a time writes to DIR."""
 ACTIONS = {
-    "list": Action("list every category", "here: yes (usable now), fetch (to be had by lfm data fetch) or no.",
+    "list": Command("list every category", "here: yes (usable now), fetch (to be had by lfm data fetch) or no.",
                    _list_arguments, _list),
-    "make": Action("write shapes of the embedded benchmark", "The same seed gives the same bytes.",
+    "make": Command("write shapes of the embedded benchmark", "The same seed gives the same bytes.",
                    _make_arguments, _make),
-    "convert": Action("convert another project's files", "All files are written, or none.",
+    "convert": Command("convert another project's files", "All files are written, or none.",
                       _convert_arguments, _convert),
-    "check": Action("check a data file", CHECK_NOTE, _check_arguments, _check),
-    "fetch": Action("download what a measured set is built from", FETCH_NOTE, _fetch_arguments, _fetch),
+    "check": Command("check a data file", CHECK_NOTE, _check_arguments, _check),
+    "fetch": Command("download what a measured set is built from", FETCH_NOTE, _fetch_arguments, _fetch),
 }  # fmt: skip

@@ -23,6 +23,7 @@ from lfmlib.data.views import EvaluationViews
 from lfmlib.model import Lifter
 from lfmlib.objectives import Objective
 from lfmlib.objectives.fitting import observed_with_depth, read_out
+from lfmlib.objectives.plausibility import resized
 from lfmlib.runs import FIXED_VIEW_SEED, TEST_SEED, VALIDATION_SEED, RunConfig, RunData, run_id
 from lfmlib.store import RunStore
 
@@ -267,13 +268,13 @@ def evaluate(
         X, visible = views.X[part, :n], None if views.visible is None else views.visible[part, :n]
         Y = model(X, visible, category)
         if config.objective.output == "depth":
-            shapes.append(_padded(observed_with_depth(X, Y, visible), n_max))
+            shapes.append(resized(observed_with_depth(X, Y, visible), n_max))
             snapped.append(shapes[-1])
             losses.append(torch.zeros(len(X)))
             continue
         camera = fit(X, Y, visible, config.objective.camera)
-        shapes.append(_padded(Y, n_max))
-        snapped.append(_padded(read_out(X, Y, camera, visible, "snap"), n_max))
+        shapes.append(resized(Y, n_max))
+        snapped.append(resized(read_out(X, Y, camera, visible, "snap"), n_max))
         seen = X.shape[1] if visible is None else visible.sum(1)
         losses.append((geometry.reprojection(X, Y, visible, config.objective.camera) / seen).cpu())
     common = dict(
@@ -284,10 +285,6 @@ def evaluate(
         records = metrics.evaluate(P, views.Y, views.known, views.category, **common)
         result[name] = [r for r in records if r["category"] != metrics.POOLED]
     return result
-
-
-def _padded(Y: Tensor, n: int) -> Tensor:
-    return torch.nn.functional.pad(Y, (0, 0, 0, n - Y.shape[1]))
 
 
 def fit(X: Tensor, Y: Tensor, visible: Tensor | None, kind: str) -> geometry.Camera:

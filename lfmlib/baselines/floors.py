@@ -40,14 +40,14 @@ def mean_shape(
         raise ValueError("a mean shape needs at least one shape")
     if bool((known.sum(1) < 3).any()):
         raise ValueError(f"shape {int((known.sum(1) < 3).nonzero()[0])} has fewer than 3 known keypoints")
-    Y, radius = _unit(torch.where(known[..., None], points, 0).double(), known)  # [F, N, 3], [F]
+    Y, radius = unit(torch.where(known[..., None], points, 0).double(), known)  # [F, N, 3], [F]
     mean, have = _start(Y, known)
     for _ in range(iterations):
         aligned, used = _aligned(Y, known, mean, have)
         weight = (known & used[:, None])[..., None].double()
         have = weight.sum(0)[:, 0] > 0
         moved = (aligned * weight).sum(0) / weight.sum(0).clamp_min(1)
-        moved = _unit(moved[None], have[None])[0][0]
+        moved = unit(moved[None], have[None])[0][0]
         change = (moved - mean).norm(dim=-1).max()
         mean = moved
         if change < tolerance:
@@ -60,7 +60,7 @@ def constant(shape: Float[Tensor, "N 3"], batch: int) -> Float[Tensor, "B N 3"]:
     return shape.expand(batch, -1, -1)
 
 
-def _unit(Y: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+def unit(Y: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """Shapes centred on their known keypoints, divided by their RMS radius; and that radius."""
     keep, count = known[..., None], known.sum(1)
     Y = torch.where(keep, Y - torch.where(keep, Y, 0).sum(1, keepdim=True) / count[:, None, None], 0)

@@ -3,8 +3,6 @@
 import difflib
 import os
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -62,21 +60,15 @@ def examine(path: str | os.PathLike) -> Report:
 
 def _arrays(path: Path, problems: list[str]) -> dict[str, np.ndarray]:
     """Every array that can be read; the others are problems."""
-    if not zipfile.is_zipfile(path):
-        problems.append("not an .npz file (no zip archive, or one that was cut short)")
-        return {}
     arrays = {}
-    with np.load(path, allow_pickle=False) as archive:
-        for name in archive.files:
-            try:
-                array = archive[name]
-            except (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-                problems.append(f"{name} cannot be read as a plain array ({error})")
-                continue
-            if isinstance(array, np.ndarray):
-                arrays[name] = array.astype(array.dtype.newbyteorder("="), copy=False)
+    try:
+        for name, array in real.members(path):
+            if isinstance(array, str):
+                problems.append(f"{name} {array}")
             else:
-                problems.append(f"{name} is not an array")
+                arrays[name] = array
+    except ValueError as error:
+        problems.append(_short(error, path))
     return arrays
 
 
@@ -94,23 +86,10 @@ def _well_formed(arrays: dict[str, np.ndarray], problems: list[str]) -> Iterator
     for name, (dtypes, shape) in layout.items():
         if name not in arrays:
             continue
-        if fault := _malformed(arrays[name], dtypes.split(), shape.split(), sizes):
+        if fault := real.malformed(arrays[name], dtypes, shape, sizes):
             problems.append(f"{name} {fault}")
         else:
             yield name, arrays[name]
-
-
-def _malformed(array: np.ndarray, dtypes: list[str], shape: list[str], sizes: dict[str, int]) -> str:
-    """What is wrong with type or shape; where nothing is, the lengths of its axes are added to `sizes`."""
-    found = "str" if array.dtype.kind == "U" else array.dtype.name
-    if found not in dtypes:
-        return f"is {found}, expected {' or '.join(dtypes)}"
-    expected = [int(axis) if axis.isdigit() else sizes.get(axis, axis) for axis in shape]
-    fits = (isinstance(want, str) or want == size for want, size in zip(expected, array.shape, strict=False))
-    if array.ndim != len(shape) or not all(fits):
-        return f"has shape {list(array.shape)}, expected {expected} ({' '.join(shape)})"
-    sizes |= {axis: size for axis, size in zip(shape, array.shape, strict=True) if not axis.isdigit()}
-    return ""
 
 
 def _unexpected(arrays: dict[str, np.ndarray], layout: tuple[str, ...], there: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -220,19 +221,31 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises:
         ValueError: not a zip archive, a damaged one, or an array of Python objects (names the file and the array).
     """
+    arrays = {}
+    for name, array in members(path):
+        if isinstance(array, str):
+            raise ValueError(f"{path}: {name} {array}")
+        arrays[name] = array
+    return arrays
+
+
+def members(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray | str]]:
+    """Each array of an .npz file by name, or what is wrong with it; without pickle, in this machine's byte order.
+
+    Raises:
+        ValueError: not a zip archive (names the file).
+    """
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: not an .npz file (no zip archive, or one that was cut short)")
-    arrays = {}
     with np.load(path, allow_pickle=False) as archive:
         for name in archive.files:
             try:
                 array = archive[name]
-            except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-                raise ValueError(f"{path}: {name} cannot be read as a plain array ({error})") from error
-            if not isinstance(array, np.ndarray):
-                raise ValueError(f"{path}: {name} is not an array")
-            arrays[name] = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return arrays
+            except (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+                yield name, f"cannot be read as a plain array ({error})"
+                continue
+            is_array = isinstance(array, np.ndarray)
+            yield name, array.astype(array.dtype.newbyteorder("="), copy=False) if is_array else "is not an array"
 
 
 def _checked(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -243,8 +256,8 @@ def _checked(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]
         raise ValueError(f"{path}: unexpected array {', '.join(unexpected)}; optional ones are {', '.join(OPTIONAL)}")
     sizes: dict[str, int] = {}
     for name, (dtypes, shape) in layout.items():
-        if name in arrays:
-            _check_form(path, name, arrays[name], dtypes, shape.split(), sizes)
+        if name in arrays and (fault := malformed(arrays[name], dtypes, shape, sizes)):
+            raise ValueError(f"{path}: {name} {fault}")
     points, n = arrays["keypoints_3d"], sizes["N"]
     bad = np.isinf(points).any((1, 2))
     if bad.any():
@@ -275,12 +288,20 @@ def _checked(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     return arrays
 
 
-def _check_form(path: Path, name: str, array: np.ndarray, dtypes: str, shape: list[str], sizes: dict[str, int]) -> None:
+def malformed(array: np.ndarray, dtypes: str, shape: str, sizes: dict[str, int]) -> str:
+    """What is wrong with an array's type or shape, empty where nothing is.
+
+    Args:
+        dtypes, shape: as in the layout.
+        sizes: lengths of the axes by their letters; those of a sound array are added.
+    """
     found = "str" if array.dtype.kind == "U" else array.dtype.name
     if found not in dtypes.split():
-        raise ValueError(f"{path}: {name} is {found}, expected {' or '.join(dtypes.split())}")
-    expected = [int(axis) if axis.isdigit() else sizes.get(axis, axis) for axis in shape]
-    known = [i for i, size in enumerate(expected) if isinstance(size, int)]
-    if array.ndim != len(shape) or any(array.shape[i] != expected[i] for i in known):
-        raise ValueError(f"{path}: {name} has shape {list(array.shape)}, expected {expected} ({' '.join(shape)})")
-    sizes |= {axis: size for axis, size in zip(shape, array.shape, strict=True) if not axis.isdigit()}
+        return f"is {found}, expected {' or '.join(dtypes.split())}"
+    axes = shape.split()
+    expected = [int(axis) if axis.isdigit() else sizes.get(axis, axis) for axis in axes]
+    fits = (isinstance(want, str) or want == size for want, size in zip(expected, array.shape, strict=False))
+    if array.ndim != len(axes) or not all(fits):
+        return f"has shape {list(array.shape)}, expected {expected} ({shape})"
+    sizes |= {axis: size for axis, size in zip(axes, array.shape, strict=True) if not axis.isdigit()}
+    return ""

@@ -75,10 +75,6 @@ class Surface:
             torch.tensor(triangles, dtype=torch.int64).reshape(-1, 3),
         )
 
-    def to(self, device: torch.device | str) -> "Surface":
-        """The same surface on a device."""
-        return Surface(self.ends.to(device), self.radius.to(device), self.faces.to(device))
-
 
 class Surfaces:
     """The surfaces of several categories, as one batched operation.

@@ -171,10 +171,8 @@ def headline(table: "DataFrame", floors: "DataFrame", pairs: "DataFrame") -> dic
 
 
 def _load(name: str, frames: int) -> data.ShapeSet:
-    if name in synthetic.categories():
-        return synthetic.generate(name, max(2, min(frames, synthetic.entry(name).samples)))
-    shapes = data.load(name)
-    return shapes.thinned(frames) if len(shapes) > frames else shapes
+    generated = name in synthetic.categories()
+    return data.load(name, min(frames, synthetic.entry(name).samples) if generated else frames)
 
 
 def _hidden(shapes: data.ShapeSet, views: int = 1000) -> float | None:

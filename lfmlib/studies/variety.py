@@ -14,7 +14,7 @@ from lfmlib.baselines import floors
 from lfmlib.data.batches import evaluation_views
 from lfmlib.data.shapes import ShapeSet
 from lfmlib.data.views import CameraConfig
-from lfmlib.geometry import align, centred
+from lfmlib.geometry import align
 
 VIEWS, FRAMES, NEIGHBOURS = 1000, 2000, 16
 COMMON = 5  # keypoints that two shapes must share to be neighbours
@@ -72,11 +72,8 @@ def variety(shapes: ShapeSet, views: int = VIEWS, frames: int = FRAMES, seed: in
 
 def _aligned(shapes: ShapeSet, mean: Tensor) -> Tensor:
     """Shapes of RMS radius 1 turned onto the mean shape, the mean's keypoints where unknown; float64 [F, N, 3]."""
-    Y = centred(shapes.points.double(), shapes.known)
-    count = shapes.known.sum(1)
-    Y = Y / (Y.square().sum((1, 2)) / count).sqrt()[:, None, None]
-    target = centred(mean.double()[None])
-    target = target / target.square().sum(-1).mean().sqrt()
+    Y, _ = floors.unit(shapes.points.double(), shapes.known)
+    target, _ = floors.unit(mean.double()[None], torch.ones(1, len(mean), dtype=torch.bool))
     R = align(Y, target.expand_as(Y), shapes.known).R
     return torch.where(shapes.known[..., None], Y @ R.mT, target)
 
@@ -85,9 +82,8 @@ def _bones(shapes: ShapeSet) -> float:
     if not shapes.rig.edges or len(shapes) < 2:
         return 0.0
     a, b = torch.tensor(shapes.rig.edges).T
-    Y = centred(shapes.points.double(), shapes.known)
-    size = (Y.square().sum((1, 2)) / shapes.known.sum(1)).sqrt()
-    length = (Y[:, a] - Y[:, b]).norm(dim=-1) / size[:, None]  # [F, E]
+    Y, _ = floors.unit(shapes.points.double(), shapes.known)
+    length = (Y[:, a] - Y[:, b]).norm(dim=-1)  # [F, E]
     both = shapes.known[:, a] & shapes.known[:, b]
     count = both.sum(0)
     mean = (length * both).sum(0) / count.clamp_min(1)
@@ -98,8 +94,8 @@ def _bones(shapes: ShapeSet) -> float:
 
 def _neighbour(train: ShapeSet, test: ShapeSet, mean: Tensor, shared: bool) -> float:
     """Exact alignment to the few training shapes that lie nearest once all are turned onto the mean shape."""
-    pool, asked = _aligned(train, mean), _aligned(test.thinned(min(len(test), 400)), mean)
-    few = test.thinned(min(len(test), 400))
+    few = test.thinned(400)
+    pool, asked = _aligned(train, mean), _aligned(few, mean)
     apart = torch.cdist(asked.flatten(1), pool.flatten(1))  # [Q, F]
     if shared:
         apart = torch.where(apart < 1e-9, torch.inf, apart)

@@ -81,15 +81,13 @@ class Cast:
 class SubTypes:
     """Individuals of several sub-types: draws from the ranges that hold for each one's own.
 
-    A subclass sets `ends` (see `ends_of`) and `kind`, the sub-type of each frame (int64 [F]), and says what a draw is.
+    A subclass sets `ends` (see `ends_of`), `kind`, the sub-type of each frame (int64 [F]), and `between`, a draw per
+    individual from a common range (low, high -> [F]).
     """
 
     ends: dict[str, Tensor]
     kind: Tensor
-
-    def between(self, low: Number | Tensor, high: Number | Tensor) -> Tensor:
-        """A draw per individual from a common range; [F]."""
-        raise NotImplementedError
+    between: Callable[..., Tensor]
 
     def pick(self, name: str) -> Tensor:
         """A draw per individual from its sub-type's range of that name; [F]."""

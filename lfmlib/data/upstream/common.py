@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import roma
+import torch
 
 from lfmlib.data import listing
 from lfmlib.data.loaders.base import Loader
@@ -62,9 +64,4 @@ def numbers(path: Path, columns: int | None = None) -> np.ndarray:
 
 def rodrigues(r: np.ndarray) -> np.ndarray:
     """Rotation matrices of exponential maps (axis times angle in radians); [..., 3] -> [..., 3, 3]."""
-    angle = np.linalg.norm(r, axis=-1, keepdims=True)
-    x, y, z = np.moveaxis(r / np.maximum(angle, 1e-9), -1, 0)
-    zero = np.zeros_like(x)
-    K = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*r.shape, 3)
-    angle = angle[..., None]
-    return np.eye(3) + np.sin(angle) * K + (1 - np.cos(angle)) * (K @ K)
+    return roma.rotvec_to_rotmat(torch.from_numpy(np.ascontiguousarray(r))).numpy()
