@@ -56,6 +56,7 @@ def inventory(frames: int, occluded: bool = True) -> "DataFrame":
                 "data": row.data, "category": row.name, "family": row.family, "keypoints": row.keypoints,
                 "samples": row.samples, "unit": row.unit, "rms_radius": shapes.radius,
                 "hidden": _hidden(shapes) if occluded else None, "licence": row.licence,
+                "fingerprint": shapes.fingerprint,
             })  # fmt: skip
     return DataFrame(table)
 
