@@ -18,7 +18,8 @@ from lfmlib.objectives import ObjectiveConfig
 
 SCHEDULES = ("constant", "cosine", "trapezoid")
 VIEWS = ("fresh", "fixed")
-FORMAT = 2  # part of a run's id: raise it when the same configuration would give another record
+PRECISIONS = ("float32", "bf16", "float64")
+FORMAT = 3  # part of a run's id: raise it when the same configuration would give another record
 TEST_SEED, VALIDATION_SEED, FIXED_VIEW_SEED = 1_000_000, 2_000_000, 3_000_000  # the run's seed is added: runs pair up
 
 
@@ -41,6 +42,8 @@ class RunConfig:
         seed: weights, batches and cameras.
         evaluations: points of the curve, the last step included.
         test_views: evaluation views per category.
+        precision: of the network in training: float32; bf16, its matrix products alone, for GPUs (weights, geometry,
+            optimiser and evaluation stay float32); float64, all of it, for comparisons.
     Raises:
         ValueError: a value is out of range, or two contradict each other.
     Source: Sec. 3.5 and Sec. 4 give AdamW, 1e-4, weight decay 1e-4, batch 64; clip and schedule are ours.
@@ -69,6 +72,7 @@ class RunConfig:
     seed: int = 0
     evaluations: int = 10
     test_views: int = 1000
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if isinstance(self.categories, str) or not self.categories:
@@ -105,6 +109,7 @@ class RunConfig:
             raise ValueError(f"self_occlusion is {self.self_occlusion!r}: expected true or false")
         check_choice("schedule", self.schedule, SCHEDULES)
         check_choice("views", self.views, VIEWS)
+        check_choice("precision", self.precision, PRECISIONS)
         wanted = 1 if self.objective.output == "depth" else 3
         if self.model.outputs != wanted:
             raise ValueError(f"objective.output={self.objective.output!r} needs model.outputs={wanted}")

@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from lfmlib import training
+from lfmlib import evaluation, training
 from lfmlib.data.batches import ViewSampler
 from lfmlib.data.views import CameraConfig, EvaluationViews, Views
 from lfmlib.model import LifterConfig
 from lfmlib.objectives import Objective, ObjectiveConfig
 from lfmlib.runs import SCHEDULES, RunConfig, RunData, run_id
+from lfmlib.steps import Steps, learning_rate_factor
 from lfmlib.store import RunStore, read_tensors
-from lfmlib.training import learning_rate_factor, train
+from lfmlib.training import train
 
 MODEL = LifterConfig(width=16, depth=1, heads=2, ff=2)
 ADVERSARY = ObjectiveConfig(adversary=0.1, view_consistency=0.1)
@@ -99,7 +100,7 @@ def test_the_record_says_what_was_done(store):
 
 
 def test_the_last_step_counts_and_the_best_one_stands_beside_it(store, monkeypatch):
-    calls, honest = [], training.evaluate
+    calls, honest = [], evaluation.evaluate
 
     def rising(*arguments):
         result = honest(*arguments)
@@ -108,7 +109,7 @@ def test_the_last_step_counts_and_the_best_one_stands_beside_it(store, monkeypat
             row["flip"] = float(len(calls))
         return result
 
-    monkeypatch.setattr(training, "evaluate", rising)
+    monkeypatch.setattr(evaluation, "evaluate", rising)
     record = train(config(), store)
     assert record["final"]["step"] == 12 and record["stopped_by_3d"]["step"] == 4
 
@@ -121,7 +122,7 @@ def test_training_lowers_the_loss(store):
 
 def test_a_finished_run_is_not_trained_again(store, monkeypatch):
     record = train(config(), store)
-    monkeypatch.setattr(training, "_Trainer", None)
+    monkeypatch.setattr(training, "_Stack", None)
     assert train(config(), store) == record
 
 
@@ -163,8 +164,8 @@ def test_a_damaged_checkpoint_starts_the_run_again(tmp_path, monkeypatch, caplog
     if damage == "flip":
         content[-40] ^= 1
     path.write_bytes(content[:-5] if damage == "cut" else content)
-    taken, one_step = [], training._Trainer._one_step
-    monkeypatch.setattr(training._Trainer, "_one_step", lambda self: (taken.append(self.step), one_step(self))[1])
+    taken, one = [], Steps.one
+    monkeypatch.setattr(Steps, "one", lambda self: (taken.append(self.arms[0].step), one(self))[1])
     record = train(config(), stores[1])
     assert essence(stores[1], record) == essence(stores[0], whole)
     if damage == "none":
@@ -179,15 +180,16 @@ import torch
 torch.set_num_threads(1)
 import safetensors.torch, torch._dynamo  # what the first step would import: once, not in every child
 from lfmlib import files, runs, store, training
+from lfmlib.steps import Steps
 
 def kill_at(kind, at):
     """Kills this very process, as kill -9 would, at a chosen moment."""
     die = lambda: os.kill(os.getpid(), signal.SIGKILL)
     training.CHECKPOINT_SECONDS = -1.0
     if kind == "step":  # with the checkpoint a few steps old
-        step, save = training._Trainer._one_step, training._Trainer._save
-        training._Trainer._one_step = lambda self: die() if self.step == at else step(self)
-        training._Trainer._save = lambda self: save(self) if self.step % 3 == 0 else None
+        one, save = Steps.one, Steps.save
+        Steps.one = lambda self: die() if self.arms[0].step == at else one(self)
+        Steps.save = lambda self: save(self) if self.arms[0].step % 3 == 0 else None
     if kind in ("before", "after"):  # the rename that makes a file whole
         count, replace = [0], os.replace
         def moved(source, target):
@@ -305,13 +307,18 @@ def blind(monkeypatch):
 @pytest.mark.parametrize("objective", [ObjectiveConfig(), ADVERSARY, SUPERVISED], ids=["eq1", "adversary", "3d"])
 def test_no_label_reaches_a_run_that_does_not_say_so(tmp_path, monkeypatch, objective):
     run, seen = config(objective=objective, steps=5), []
-    forward = Objective.forward
+    steps, eq1 = Objective.steps, Steps._eq1
 
-    def watched(self, model, views, generator=None, Y=None):
+    def watched(self, views, generator=None, Y=None):
         seen.append((type(views), Y is not None))
-        return forward(self, model, views, generator, **({} if Y is None else {"Y": Y}))
+        return steps(self, views, generator, Y)
 
-    monkeypatch.setattr(Objective, "forward", watched)
+    def watched_eq1(self, batch):
+        seen.extend((type(views), False) for views in batch.own)
+        return eq1(self, batch)
+
+    monkeypatch.setattr(Objective, "steps", watched)
+    monkeypatch.setattr(Steps, "_eq1", watched_eq1)
     stores = [RunStore(tmp_path / name) for name in "ab"]
     honest = train(run, stores[0])
     blind(monkeypatch)
@@ -336,7 +343,7 @@ def test_a_diverging_run_says_so(store, monkeypatch, objective, lr):
         json.loads((folder / name).read_text(), parse_constant=refuse)
     assert store.curve(record["id"])[-1]["loss"] is None
     assert {f.name for f in folder.iterdir()} == {"config.json", "curve.json", "model.safetensors", "record.json"}
-    monkeypatch.setattr(training, "_Trainer", None)
+    monkeypatch.setattr(training, "_Stack", None)
     assert train(run, store) == record  # once is enough
 
 
@@ -344,9 +351,9 @@ def test_an_error_that_is_no_divergence_is_passed_on(store, monkeypatch):
     def broken(*_, **__):
         raise ValueError("not about numbers")
 
-    monkeypatch.setattr(Objective, "forward", broken)
+    monkeypatch.setattr(Objective, "steps", broken)
     with pytest.raises(ValueError, match="not about numbers"):
-        train(config(), store)
+        train(config(objective=SUPERVISED), store)
 
 
 def test_a_runs_folder_that_cannot_be_written(tmp_path):

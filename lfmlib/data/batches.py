@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lfmlib.data import real
-from lfmlib.data.mix import WASTE, Bucket, Mix
+from lfmlib.data.mix import WASTE, Bucket, Generators, Mix, uniform
 from lfmlib.data.shapes import ShapeSet
 from lfmlib.data.surface import Surfaces
 from lfmlib.data.views import (
@@ -32,7 +32,8 @@ class ViewSampler:
         self_occlusion: keypoints hidden by the object itself are unseen (needs sets with a visibility table or a
             surface).
         fixed_views: a generator makes every shape have one camera for ever, drawn now: the strict setting, as if each
-            frame had been photographed once. None: a new camera at every draw.
+            frame had been photographed once; several give each of several arms its own. None: a new camera at every
+            draw.
         temperature, waste: shares of the categories and padding of a batch, see `Mix`.
         device: where the shapes lie and the batches are made.
     Raises:
@@ -45,7 +46,7 @@ class ViewSampler:
         cameras: CameraConfig,
         missing: float = 0.0,
         self_occlusion: bool = False,
-        fixed_views: torch.Generator | None = None,
+        fixed_views: Generators | None = None,
         device: str | torch.device = "cpu",
         temperature: float | int | None = None,
         waste: float | int = WASTE,
@@ -84,27 +85,35 @@ class ViewSampler:
                 every = Surfaces([s.surface if s.cad_views is None else None for s in shapes], self.device)
                 buckets = (*self.mix.buckets, self.mix.whole)
                 self.surfaces = {id(bucket): every.among(bucket.categories.tolist()) for bucket in buckets}
-        self.fixed = None if fixed_views is None else self._angles(int(self.count.sum()), fixed_views)  # [3, T]
+        reach = [cameras.azimuth, cameras.elevation, cameras.roll]
+        self.reach = torch.tensor(reach, device=self.device)[:, None] * (math.pi / 180)
+        self.fixed = None
+        if fixed_views is not None:
+            arms = 1 if isinstance(fixed_views, torch.Generator) else len(fixed_views)
+            self.fixed = self._angles(arms * int(self.count.sum()), fixed_views)  # [3, arms T]
 
-    def draw(self, count: int, generator: torch.Generator, mixed: bool = False) -> Views:
-        """Pictures of random shapes; `mixed`: of all categories at once and alike, not of one bucket."""
+    def draw(self, count: int, generator: Generators, mixed: bool = False) -> Views:
+        """Pictures of random shapes; `mixed`: of all categories at once and alike, not of one bucket.
+
+        Several generators share the count: each gives its part, the same as if it had been asked alone.
+        """
         views = self.draw_with_truth(count, generator, mixed)
         return Views(views.X, views.visible, views.category)
 
-    def draw_with_truth(self, count: int, generator: torch.Generator, mixed: bool = False) -> EvaluationViews:
+    def draw_with_truth(self, count: int, generator: Generators, mixed: bool = False) -> EvaluationViews:
         """The same pictures with their 3D, for measuring and for methods that say that they use 3D."""
         bucket = self.mix.whole if mixed else self.mix.turn(self.turn)
         self.turn += not mixed
         category = bucket.draw(count, generator)
-        inside = torch.rand(count, generator=generator, device=self.device, dtype=torch.float64)
+        inside = uniform(generator, (count,), dtype=torch.float64)
         frame = self.start[category] + (inside * self.count[category]).long()
         return self.views_of(frame, category, generator, bucket)
 
     def views_of(
-        self, frame: Tensor, category: Tensor, generator: torch.Generator, bucket: Bucket | None = None
+        self, frame: Tensor, category: Tensor, generator: Generators, bucket: Bucket | None = None
     ) -> EvaluationViews:
         """Pictures of chosen frames (index into all sets, one after the other), padded to the bucket's largest rig."""
-        angles = self.fixed[:, frame] if self.fixed is not None else self._angles(len(frame), generator)
+        angles = self._angles(len(frame), generator) if self.fixed is None else self._own_angles(frame, generator)
         R = view_rotations(*angles)
         bucket = bucket or self.mix.whole
         points, known = self._shapes(frame, category, bucket)
@@ -133,13 +142,19 @@ class ViewSampler:
             there = self.known[index] if there is None else there & self.known[index]
         return (points if there is None else torch.where(there[..., None], points, 0)), there
 
-    def _angles(self, count: int, generator: torch.Generator) -> Tensor:
+    def _angles(self, count: int, generator: Generators) -> Tensor:
         if self.viewpoints is not None:
-            chosen = torch.randint(self.viewpoints.shape[1], (count,), generator=generator, device=self.device)
-            return self.viewpoints[:, chosen]
-        half = torch.tensor([self.cameras.azimuth, self.cameras.elevation, self.cameras.roll], device=self.device)
-        unit = torch.rand(3, count, generator=generator, device=self.device) * 2 - 1
-        return unit * half[:, None] * (math.pi / 180)
+            known = self.viewpoints.shape[1]
+            at = uniform(generator, (count,), dtype=torch.float64) * known
+            return self.viewpoints[:, at.long().clamp_max(known - 1)]
+        return (uniform(generator, (3, count), axis=1) * 2 - 1) * self.reach
+
+    def _own_angles(self, frame: Tensor, generator: Generators) -> Tensor:
+        """The one camera that each frame has, in the arm that its generator belongs to."""
+        if isinstance(generator, torch.Generator):
+            return self.fixed[:, frame]
+        arm = torch.arange(len(generator), device=self.device).repeat_interleave(len(frame) // len(generator))
+        return self.fixed[:, frame + arm * (self.fixed.shape[1] // len(generator))]
 
     def _unhidden(
         self, Y: Tensor, frame: Tensor, category: Tensor, angles: Tensor, known: Tensor | None, bucket: Bucket
@@ -161,8 +176,8 @@ class ViewSampler:
         enough = there.sum(1, keepdim=True) >= 3
         return result | ~enough  # a view that hides nearly everything cannot be used: taken as unoccluded
 
-    def _kept(self, visible: Tensor, generator: torch.Generator) -> Tensor:
-        score = torch.rand(visible.shape, generator=generator, device=self.device)
+    def _kept(self, visible: Tensor, generator: Generators) -> Tensor:
+        score = uniform(generator, tuple(visible.shape))
         safe = torch.where(visible, score, -1).topk(min(4, visible.shape[1]), dim=1).indices
         return (score >= self.missing).scatter(1, safe, True)
 

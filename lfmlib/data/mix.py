@@ -11,8 +11,22 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+Generators = Generator | Sequence[Generator]  # several: each gives its share of the batch, as if asked alone
+
 WASTE = 0.15  # largest share of padding in a bucket
 GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+def uniform(
+    generators: Generators, shape: tuple[int, ...], axis: int = 0, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Numbers in [0, 1) on the generator's device; of several generators each fills its part of the axis."""
+    if isinstance(generators, Generator):
+        return torch.rand(shape, generator=generators, device=generators.device, dtype=dtype)
+    if shape[axis] % len(generators):
+        raise ValueError(f"{shape[axis]} numbers cannot be shared by {len(generators)} generators")
+    share = (*shape[:axis], shape[axis] // len(generators), *shape[axis + 1 :])
+    return torch.cat([torch.rand(share, generator=g, device=g.device, dtype=dtype) for g in generators], axis)
 
 
 class Bucket(NamedTuple):
@@ -30,12 +44,11 @@ class Bucket(NamedTuple):
     keypoints: int
     waste: float
 
-    def draw(self, count: int, generator: Generator) -> Tensor:
+    def draw(self, count: int, generator: Generators) -> Tensor:
         """Category of each sample; int64 [B]."""
-        device = self.categories.device
         if len(self.categories) == 1:
             return self.categories.expand(count)
-        at = torch.rand(count, generator=generator, device=device, dtype=torch.float64)
+        at = uniform(generator, (count,), dtype=torch.float64)
         return self.categories[torch.searchsorted(self.edges, at, right=True).clamp_max(len(self.edges) - 1)]
 
 

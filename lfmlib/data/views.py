@@ -7,7 +7,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 RANGES = "uniform"
-FLIP_TO_CAMERA = (1.0, -1.0, -1.0)  # y up, z to the viewer -> y down, z away
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,8 @@ def view_rotations(azimuth: Tensor, elevation: Tensor, roll: Tensor) -> Float[Te
     about_y = torch.stack([ca, zero, -sa, zero, one, zero, sa, zero, ca], -1).view(-1, 3, 3)
     about_x = torch.stack([one, zero, zero, zero, ce, -se, zero, se, ce], -1).view(-1, 3, 3)
     about_z = torch.stack([cr, -sr, zero, sr, cr, zero, zero, zero, one], -1).view(-1, 3, 3)
-    flip = torch.tensor(FLIP_TO_CAMERA, dtype=azimuth.dtype, device=azimuth.device)
-    return flip[:, None] * (about_z @ about_x @ about_y)
+    R = about_z @ about_x @ about_y
+    return torch.cat([R[:, :1], -R[:, 1:]], 1)  # y up, z to the viewer -> y down, z away
 
 
 def visible_or_all(visible: Tensor | None, like: Tensor) -> Tensor:

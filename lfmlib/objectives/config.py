@@ -107,6 +107,16 @@ class ObjectiveConfig:
         return self.view_consistency > 0 or self.depth_cycle > 0 or self.adversary > 0
 
     @property
+    def is_eq1(self) -> bool:
+        """Whether Eq. 1 is all there is, on each sample alone: what many arms can compute in one batch."""
+        return self.terms == ("reprojection",) and self.output == "canonical"
+
+    @property
+    def lifts(self) -> int:
+        """How often a step runs the network: again where new views are lifted, too."""
+        return 2 if self.view_consistency > 0 or self.depth_cycle > 0 else 1
+
+    @property
     def needs_rigs(self) -> bool:
         """Whether the objective must know the categories: for all but the terms that look at one sample at a time."""
         per_sample = {"reprojection", "depth_guard", "supervised_3d"}

@@ -1,6 +1,7 @@
 """The objective as the training loop sees it: adds up the terms that are switched on and carries their state."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,6 +18,17 @@ from lfmlib.objectives.plausibility import resized
 from lfmlib.objectives.rank import low_rank
 from lfmlib.objectives.supervision import supervised_3d
 from lfmlib.rigs import Rig
+
+
+Loss = tuple[Float[Tensor, ""], dict[str, Tensor]]
+
+
+class Request(NamedTuple):
+    """Pictures that an objective wants lifted before it goes on."""
+
+    X: Float[Tensor, "B N 2"]
+    visible: Bool[Tensor, "B N"] | None
+    category: Tensor
 
 
 class Objective(nn.Module):
@@ -84,7 +96,7 @@ class Objective(nn.Module):
         views: Pictures,
         generator: torch.Generator | None = None,
         Y: Float[Tensor, "B N 3"] | None = None,
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    ) -> Loss:
         """Loss of one batch and its terms.
 
         Args:
@@ -98,17 +110,32 @@ class Objective(nn.Module):
             ValueError: Y is missing or not wanted, generator or statistics are missing, or the model's output has the
                 wrong shape.
         """
+        steps = self.steps(views, generator, Y)
+        request = next(steps)
+        while True:
+            try:
+                request = steps.send(model(*request))
+            except StopIteration as end:
+                return end.value
+
+    def steps(
+        self, views: Pictures, generator: torch.Generator | None = None, Y: Float[Tensor, "B N 3"] | None = None
+    ) -> Generator[Request, Tensor, Loss]:
+        """The objective with the network left out: yields what is to be lifted, is sent what the network says.
+
+        So the networks of many arms can answer in one batched call. Arguments, result and errors as `forward`.
+        """
         config = self.config
         self._check(generator, Y)
         visible, X = views.visible, cleaned(views.X, views.visible)
-        predicted = self._predict(model, X, visible, views.category)
+        predicted = self._checked((yield Request(X, visible, views.category)), X)
         terms: dict[str, Tensor] = {}
         lifted = None
         if set(config.terms) - {"reprojection", "supervised_3d"}:
             lifted = self._lift(X, predicted, views, generator, moves=self.training)
             terms |= self._shape_terms(lifted, views)
         if config.uses_new_views:
-            terms |= self._new_view_terms(model, lifted, views, generator)
+            terms |= yield from self._new_view_terms(lifted, views, generator)
         if config.reprojection > 0:  # one exact solution serves all terms
             solved = lifted is not None and config.camera == "exact"
             shapes, camera = (lifted.canonical, lifted.camera) if solved else (predicted, config.camera)
@@ -166,8 +193,8 @@ class Objective(nn.Module):
         if self.features is not None and not self.features.gathered:
             raise ValueError("the adversary's 2D statistics are missing: call prepare, or load a state that has them")
 
-    def _predict(self, model: Callable, X: Tensor, visible: Tensor | None, category: Tensor) -> Tensor:
-        predicted, last = model(X, visible, category), 3 if self.config.output == "canonical" else 1
+    def _checked(self, predicted: Tensor, X: Tensor) -> Tensor:
+        last = 3 if self.config.output == "canonical" else 1
         if predicted.shape != (*X.shape[:2], last):
             expected, given = [*X.shape[:2], last], list(predicted.shape)
             raise ValueError(f"output={self.config.output!r} expects predictions {expected}, the model gave {given}")
@@ -222,8 +249,8 @@ class Objective(nn.Module):
         return terms
 
     def _new_view_terms(
-        self, model: Callable, lifted: Lifted, views: Pictures, generator: torch.Generator
-    ) -> dict[str, Tensor]:
+        self, lifted: Lifted, views: Pictures, generator: torch.Generator
+    ) -> Generator[Request, Tensor, dict[str, Tensor]]:
         config, terms, mask = self.config, {}, self._mask(views)
         if self.training:
             self.swap.update(lifted.R, views.category)
@@ -232,7 +259,7 @@ class Objective(nn.Module):
         X = expected[..., :2]
         self.new_views = NewViews(X.detach(), mask, views.category)
         if config.view_consistency > 0 or config.depth_cycle > 0:
-            whole, predicted = self._whole(views), self._predict(model, X, views.visible, views.category)
+            whole, predicted = self._whole(views), self._checked((yield Request(X, views.visible, views.category)), X)
             if config.depth_cycle > 0 or config.output == "depth":
                 again = self._lift(X, predicted, views, generator, moves=False)
                 terms["depth_cycle"] = consistency.depth_cycle(again.camera_frame, expected, mask)

@@ -1,0 +1,58 @@
+"""What a lifter gets right: Eq. 1 on fixed views, and the errors against their truth under both read-outs."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lfmlib import geometry, metrics
+from lfmlib.data.shapes import ShapeSet
+from lfmlib.data.views import EvaluationViews
+from lfmlib.model import Lifter
+from lfmlib.objectives.fitting import observed_with_depth, read_out
+from lfmlib.objectives.plausibility import resized
+from lfmlib.runs import RunConfig
+
+
+@torch.no_grad()
+def evaluate(
+    model: Lifter, config: RunConfig, views: EvaluationViews, sets: tuple[ShapeSet, ...], batch: int = 2000
+) -> dict[str, Any]:
+    """Eq. 1 (2D alone) and the PA-MPJPE records under both read-outs, per category and as class mean.
+
+    Returns:
+        {"eq1": mean squared residual per visible keypoint, "fit": records, "snap": records}; see `metrics.evaluate`. A
+        depth network has the snap read-out alone, under both names.
+    """
+    shapes, snapped, losses = [], [], []
+    n_max, sizes = views.X.shape[1], [s.rig.n for s in sets]
+    for start in range(0, len(views.X), batch):
+        part = slice(start, start + batch)
+        category = views.category[part]
+        n = max(sizes[c] for c in category.unique().tolist())  # views stand in the order of the categories: cut padding
+        X, visible = views.X[part, :n], None if views.visible is None else views.visible[part, :n]
+        X = X.to(model.category.dtype)
+        Y = model(X, visible, category)
+        if config.objective.output == "depth":
+            shapes.append(resized(observed_with_depth(X, Y, visible), n_max))
+            snapped.append(shapes[-1])
+            losses.append(X.new_zeros(len(X)))
+            continue
+        camera = fit(X, Y, visible, config.objective.camera)
+        shapes.append(resized(Y, n_max))
+        snapped.append(resized(read_out(X, Y, camera, visible, "snap"), n_max))
+        seen = X.shape[1] if visible is None else visible.sum(1)
+        losses.append(geometry.reprojection(X, Y, visible, config.objective.camera) / seen)
+    common = dict(
+        radius=[s.radius for s in sets], mm=[s.rig.mm for s in sets], names=[s.rig.name for s in sets]
+    )  # fmt: skip
+    result: dict[str, Any] = {"eq1": float(torch.cat(losses).mean())}
+    for name, P in (("fit", torch.cat(shapes)), ("snap", torch.cat(snapped))):
+        records = metrics.evaluate(P, views.Y, views.known, views.category, **common)
+        result[name] = [r for r in records if r["category"] != metrics.POOLED]
+    return result
+
+
+def fit(X: Tensor, Y: Tensor, visible: Tensor | None, kind: str) -> geometry.Camera:
+    """Camera of the kind that an objective names."""
+    return (geometry.solve_camera if kind == "exact" else geometry.fit_camera_algebraic)(X, Y, visible)

@@ -1,0 +1,131 @@
+"""The batches of a stack: arms that draw from the same data draw together, each with its own random numbers."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lfmlib.arms import Arm
+from lfmlib.data.batches import ViewSampler
+from lfmlib.data.mix import Bucket
+from lfmlib.data.views import EvaluationViews, Views
+from lfmlib.runs import FIXED_VIEW_SEED
+
+
+class Batch(NamedTuple):
+    """Views of every arm: X [A, B, N, 2], visible [A, B, N] or None, category [A, B]; and the same arm by arm.
+
+    The arms' own views have no more keypoints than their rigs; only those of 3D-supervised arms carry truth.
+    """
+
+    X: Tensor
+    visible: Tensor | None
+    category: Tensor
+    own: list[Views]
+
+
+class StackedViews:
+    """Draws the views of all arms of a stack.
+
+    Args:
+        arms: in an order in which those that share a sampler stand together, see `in_order`.
+    """
+
+    def __init__(self, arms: Sequence[Arm]) -> None:
+        self.arms, self.batch = arms, arms[0].config.batch
+        self.groups: list[tuple[ViewSampler, list[Arm]]] = []
+        for arm in arms:
+            if self.groups and _source(self.groups[-1][1][0]) == _source(arm):
+                self.groups[-1][1].append(arm)
+            else:
+                self.groups.append((None, [arm]))
+        self.groups = [(_sampler(group), group) for _, group in self.groups]
+
+    @staticmethod
+    def in_order(arms: Sequence[Arm]) -> list[Arm]:
+        """The arms, those with one source of views next to each other."""
+        order: dict[tuple, list[Arm]] = {}
+        for arm in arms:
+            order.setdefault(_source(arm), []).append(arm)
+        return [arm for group in order.values() for arm in group]
+
+    def buckets(self, step: int) -> tuple[Bucket, ...]:
+        """What the batches of a step come from: steps with the same buckets have tensors of the same shapes."""
+        return tuple(sampler.mix.turn(step * _draws(group[0])) for sampler, group in self.groups)
+
+    def draw(self, step: int) -> Batch:
+        """The batches of a step."""
+        own = [views for sampler, group in self.groups for views in self._group(sampler, group, step)]
+        N = max(views.X.shape[1] for views in own)
+        masked = any(views.visible is not None or views.X.shape[1] < N for views in own)
+        X = torch.stack([F.pad(views.X, (0, 0, 0, N - views.X.shape[1])) for views in own])
+        visible = torch.stack([_mask(views, N) for views in own]) if masked else None
+        return Batch(X, visible, torch.stack([views.category for views in own]), own)
+
+    def again(self, step: int) -> dict[str, Views]:
+        """A second batch of the step for each arm with a discriminator, by run id."""
+        return {
+            arm.id: views
+            for sampler, group in self.groups
+            if _draws(group[0]) > 1
+            for arm, views in zip(group, self._group(sampler, group, step, 1), strict=True)
+        }
+
+    def prepare(self) -> None:
+        """Gathers the 2D statistics that some objectives rest on."""
+        for sampler, group in self.groups:
+            for arm in group:
+                arm.objective.prepare(lambda count, a=arm, s=sampler: s.draw(count, a.generator, mixed=True))
+
+    def _group(self, sampler: ViewSampler, group: list[Arm], step: int, second: int = 0) -> list[Views]:
+        sampler.turn = step * _draws(group[0]) + second
+        count = len(group) * self.batch
+        draw = sampler.draw_with_truth if group[0].config.objective.supervised_3d > 0 and not second else sampler.draw
+        views = draw(count, [arm.generator for arm in group])
+        views.X = views.X.to(group[0].dtype)
+        if isinstance(views, EvaluationViews):
+            views.Y = views.Y.to(group[0].dtype)
+        return [_part(views, slice(k * self.batch, (k + 1) * self.batch)) for k in range(len(group))]
+
+
+def _source(arm: Arm) -> tuple:
+    """What two arms must have in common to draw together."""
+    c = arm.config
+    alone = arm.id if c.views == "fixed" and arm.objective.features is not None else ""
+    return (
+        id(arm.data), c.cameras, c.missing, c.self_occlusion, c.temperature, c.waste, c.views, _draws(arm),
+        c.objective.supervised_3d > 0, alone,
+    )  # fmt: skip
+
+
+def _draws(arm: Arm) -> int:
+    """Batches that an arm draws in a step: its discriminator sees other pictures than the lifter."""
+    return 1 if arm.critic is None else 2
+
+
+def _sampler(group: list[Arm]) -> ViewSampler:
+    c, device, fixed = group[0].config, group[0].device, None
+    if c.views == "fixed":
+        fixed = [torch.Generator(device).manual_seed(FIXED_VIEW_SEED + arm.config.seed) for arm in group]
+        fixed = fixed[0] if len(fixed) == 1 else fixed
+    return ViewSampler(
+        group[0].data.train, c.cameras, c.missing, c.self_occlusion, fixed, device, c.temperature, c.waste
+    )  # fmt: skip
+
+
+def _part(views: Views, part: slice) -> Views:
+    visible = None if views.visible is None else views.visible[part]
+    if isinstance(views, EvaluationViews):
+        return EvaluationViews(views.X[part], visible, views.category[part], views.Y[part], views.known[part])
+    return Views(views.X[part], visible, views.category[part])
+
+
+def _mask(views: Views, N: int) -> Tensor:
+    """Visible keypoints, padded to N."""
+    if views.visible is None:
+        seen = torch.ones(views.X.shape[:2], dtype=torch.bool, device=views.X.device)
+    else:
+        seen = views.visible
+    return F.pad(seen, (0, N - seen.shape[1]))
