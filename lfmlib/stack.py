@@ -22,9 +22,9 @@ class StackedLifter(nn.Module):
     of their rows, so that they can be evaluated and saved at any time.
 
     Args:
-        lifters: one per arm, on one device, with equal width, depth, heads, ff, outputs, and as many categories; they may
-            differ in everything else (seed, rigs, encoding, its weight, where it enters). Encodings are learned in all of
-            them or in none, and learned ones have one size.
+        lifters: one per arm, on one device, with equal width, depth, heads, ff, outputs, and as many categories; they
+            may differ in everything else (seed, rigs, encoding, its weight, where it enters). Encodings are learned in
+            all of them or in none, and learned ones have one size.
     Raises:
         ValueError: lifters that do not fit together (names what differs).
     Source: Eqs. 2, 3, 5 as in `Lifter`; batching is ours.

@@ -19,7 +19,6 @@ from lfmlib.objectives.rank import low_rank
 from lfmlib.objectives.supervision import supervised_3d
 from lfmlib.rigs import Rig
 
-
 Loss = tuple[Float[Tensor, ""], dict[str, Tensor]]
 
 
