@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 import shlex
 import sys
 import time
@@ -32,7 +33,8 @@ The defaults are the paper as printed (Eq. 1 alone, analytic RFF at weight 1 in 
 and the learning rate, which suit a small computer. Eq. 1 alone does not determine depth; for shapes to use, try
   lfm train CATEGORY --injection input --alpha 10
 and, besides, --set objective.low_rank=0.03; keep what beats the floors that are printed at the end.
-A run that was stopped or killed goes on when the same command is given again."""
+A run that was stopped or killed goes on when the same command is given again. Several GPUs share one run's batches:
+  torchrun --nproc_per_node 8 -m lfmlib.cli train CATEGORY --device cuda"""
 
 
 def say(text: str) -> None:
@@ -59,10 +61,12 @@ def run(args: Namespace) -> int:
     if args.print_config:
         print(json.dumps(config.as_dict(), indent=1))
         return DONE
-    from lfmlib import training
+    from lfmlib import distributed, training
     from lfmlib.store import RunStore
 
     store, progress = RunStore(args.runs), Progress(config.steps)
+    if distributed.launched() and os.environ["RANK"] != "0":  # the first process does the talking
+        return DONE if training.train(config, store, args.device)["status"] == "done" else FAILED
     say(f"training {', '.join(config.categories)} on {args.device}: {config.steps} steps, runs in {store.root}")
     try:
         record = training.train(config, store, args.device, progress)

@@ -30,8 +30,6 @@ class StackedLifter(nn.Module):
     Source: Eqs. 2, 3, 5 as in `Lifter`; batching is ours.
     """
 
-    codes: Tensor
-
     def __init__(self, lifters: Sequence[Lifter]) -> None:
         super().__init__()
         _check_alike(lifters)
@@ -42,8 +40,7 @@ class StackedLifter(nn.Module):
         self.outputs, self.sizes = config.outputs, tuple(lifter.n_max for lifter in lifters)
         self.n_max, self.categories = max(self.sizes), len(first.names)
         flat = tied(lifters)
-        self.register_buffer("flat", flat, persistent=False)
-        self.register_buffer("flat_gradient", torch.zeros_like(flat), persistent=False)
+        self.flat, self.flat_gradient = flat, torch.zeros_like(flat)  # no buffers: they belong to this process
         self.parts: dict[str, nn.Parameter] = {}
         self.gradient_parts: list[Tensor] = []
         at = 0
@@ -55,15 +52,14 @@ class StackedLifter(nn.Module):
             self.gradient_parts.append(self.flat_gradient[:, span].view_as(part))
             at = span.stop
         if "codes" not in self.parts:
-            self.register_buffer("fixed_codes", _padded([lifter.codes for lifter in lifters], self.n_max))
-        for name in ("tpe_w", "tpe_b"):
-            self.register_buffer(name, torch.stack([getattr(lifter, name) for lifter in lifters]))
+            self.fixed_codes = _padded([lifter.codes for lifter in lifters], self.n_max)
+        self.tpe_w, self.tpe_b = (torch.stack([getattr(m, name) for m in lifters]) for name in ("tpe_w", "tpe_b"))
         configs = [lifter.config for lifter in lifters]
         self.at_input = _Gate([c.at_input for c in configs])
         self.at_layer = [_Gate([layer in c.layers for c in configs]) for layer in range(config.depth)]
         into_values = torch.tensor([float(c.into == "qkv") for c in configs], device=flat.device, dtype=flat.dtype)
-        self.register_buffer("into_values", into_values[:, None, None, None])
-        self.register_buffer("arms", torch.arange(len(lifters), device=flat.device)[:, None])
+        self.into_values = into_values[:, None, None, None]
+        self.arms = torch.arange(len(lifters), device=flat.device)[:, None]
 
     def forward(
         self,

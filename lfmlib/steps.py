@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lfmlib import geometry
 from lfmlib.arms import Arm
+from lfmlib.distributed import Ranks
 from lfmlib.graphs import GraphedSteps
 from lfmlib.runs import RunConfig
 from lfmlib.stack import StackedLifter, tied
@@ -35,10 +36,13 @@ class Steps:
         arms: in an order that `order` gives; all at the same step.
         states: the optimiser's state of each, from its checkpoint; empty for one that starts.
         device: "cpu" or "cuda".
+        ranks: processes that share the batches; None: this one alone.
     """
 
-    def __init__(self, arms: list[Arm], states: Sequence[dict[str, Tensor]], device: str) -> None:
-        self.arms, self.device = arms, device
+    def __init__(
+        self, arms: list[Arm], states: Sequence[dict[str, Tensor]], device: str, ranks: Ranks | None = None
+    ) -> None:
+        self.arms, self.device, self.ranks = arms, device, ranks or Ranks()
         self.model = StackedLifter([arm.lifter for arm in arms])
         self.averaged = [i for i, arm in enumerate(arms) if arm.config.ema]
         self.average = tied([arms[i].average for i in self.averaged]) if self.averaged else None
@@ -68,9 +72,10 @@ class Steps:
         self.weights = torch.tensor([o.reprojection for o in objectives], device=device, dtype=self.model.flat.dtype)
         self.losses, self.counted = torch.zeros(len(arms), device=device, dtype=torch.float64), 0
         self.bf16 = arms[0].config.precision == "bf16"
-        self.lift = torch.compile(self.model, dynamic=False) if cuda else self.model
+        self.lift = self.ranks.wrap(torch.compile(self.model, dynamic=False) if cuda else self.model)
         hidden = any(arm.config.self_occlusion for arm in arms)  # asks the device for numbers: cannot be recorded
-        self.graphs = GraphedSteps(self, arms) if cuda and self.is_eq1 and not hidden else None
+        recordable = cuda and self.is_eq1 and not hidden and self.ranks.world == 1
+        self.graphs = GraphedSteps(self, arms) if recordable else None
 
     @staticmethod
     def order(arms: Sequence[Arm]) -> list[int]:
@@ -94,7 +99,7 @@ class Steps:
 
     def body(self, step: int) -> None:
         """What a step computes; where `graphs` records it, nothing in it may wait for the device."""
-        batch = self.views.draw(step)
+        batch = self.ranks.share(self.views.draw(step))
         if self.is_eq1:
             losses = self._eq1(batch)
             self.losses += losses.detach()
@@ -203,7 +208,8 @@ class Steps:
         """Gives each arm its share of the losses that were added up for all."""
         if not self.counted:
             return
-        for arm, total, weight in zip(self.arms, self.losses.tolist(), self.weights.tolist(), strict=True):
+        totals = self.ranks.mean(self.losses).tolist()
+        for arm, total, weight in zip(self.arms, totals, self.weights.tolist(), strict=True):
             arm.means.add("loss", total, self.counted)
             arm.means.add("reprojection", total / weight, self.counted)
         self.losses.zero_()
@@ -219,6 +225,6 @@ class Steps:
     def save(self) -> None:
         """Writes a checkpoint of every arm that still trains."""
         self.hand_out_means()
-        for i in self.alive:
+        for i in self.alive if self.ranks.first else ():
             if self.arms[i].status == "training":
                 self.arms[i].save(dict(self.optimizer.state[self.rows[i]]))

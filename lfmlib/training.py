@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from lfmlib import stacks
+from lfmlib import distributed, stacks
 from lfmlib.arms import Arm
+from lfmlib.distributed import Ranks
 from lfmlib.runs import RunConfig, RunData, run_id
 from lfmlib.steps import Steps
 from lfmlib.store import RunStore
@@ -68,11 +69,21 @@ def train_stack(
     """
     check_device(device)
     store = store or RunStore()
+    with distributed.group(device) as (ranks, device):
+        return _train_missing(configs, store, device, progress or (lambda *_: None), ranks)
+
+
+def _train_missing(
+    configs: Sequence[RunConfig], store: RunStore, device: str, progress: Progress, ranks: Ranks
+) -> list[dict[str, Any]]:
     wanted = [(run_id(config, data := RunData.of(config)), config, data) for config in configs]
     records = {run: record for run, _, _ in wanted if (record := store.record(run)) is not None}
+    ranks.wait()  # all have looked before the first one writes
     missing = {run: (config, data) for run, config, data in wanted if run not in records}
+    for config, _ in missing.values():
+        ranks.check(config)
     for runs in stacks.plan({run: config for run, (config, _) in missing.items()}, device):
-        for record in _train_arms([missing[run] for run in runs], store, device, progress or (lambda *_: None)):
+        for record in _train_arms([missing[run] for run in runs], store, device, progress, ranks):
             records[record["id"]] = record
     return [records[run] for run, _, _ in wanted]
 
@@ -84,7 +95,7 @@ def check_device(device: str) -> None:
 
 
 def _train_arms(
-    runs: list[tuple[RunConfig, RunData]], store: RunStore, device: str, progress: Progress
+    runs: list[tuple[RunConfig, RunData]], store: RunStore, device: str, progress: Progress, ranks: Ranks
 ) -> list[dict[str, Any]]:
     """Trains one stack; halves it and goes on from the checkpoints where the device's memory does not suffice."""
     try:
@@ -95,27 +106,27 @@ def _train_arms(
             by_step.setdefault(arm.step, []).append(index)
         records = []
         for chosen in by_step.values():  # runs that were cut at different steps go on in stacks of their own
-            stack = _Stack([arms[i] for i in chosen], [states[i] for i in chosen], device)
+            stack = _Stack([arms[i] for i in chosen], [states[i] for i in chosen], device, ranks)
             records += stack.run(progress)
         return records
     except torch.OutOfMemoryError:
-        if len(runs) == 1:
+        if len(runs) == 1 or ranks.world > 1:
             raise
         log.warning("a stack of %d runs does not fit the memory of %s: halving it", len(runs), device)
     stack = arms = states = None  # frees the memory, now that the exception is gone
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
     half = len(runs) // 2
-    return [r for part in (runs[:half], runs[half:]) for r in _train_arms(part, store, device, progress)]
+    return [r for part in (runs[:half], runs[half:]) for r in _train_arms(part, store, device, progress, ranks)]
 
 
 class _Stack:
     """Arms at one step: trains them to the end."""
 
-    def __init__(self, arms: list[Arm], states: list[dict], device: str) -> None:
+    def __init__(self, arms: list[Arm], states: list[dict], device: str, ranks: Ranks) -> None:
         order = Steps.order(arms)
-        self.arms = [arms[i] for i in order]
-        self.steps = Steps(self.arms, [states[i] for i in order], device)
+        self.ranks, self.arms = ranks, [arms[i] for i in order]
+        self.steps = Steps(self.arms, [states[i] for i in order], device, ranks)
 
     def run(self, progress: Progress) -> list[dict[str, Any]]:
         """Trains; returns the records."""
@@ -128,13 +139,8 @@ class _Stack:
         while self.arms[0].step < config.steps and (training := self._training()):
             self.steps.one()
             if self.arms[0].step in points:
-                self.steps.hand_out_means()
-                for arm in self._training():
-                    arm.point()
-                    if arm.status == "training":
-                        progress(arm.config, arm.curve[-1])
-                self.steps.freeze()
-            for arm in training:
+                self._points(progress)
+            for arm in training if self.ranks.first else ():
                 if arm.status != "training":
                     progress(arm.config, arm.curve[-1])
             now = time.monotonic()
@@ -145,7 +151,19 @@ class _Stack:
                 saved = time.monotonic()
                 pause = max(CHECKPOINT_SECONDS, 10 * (saved - now)) if CHECKPOINT_SECONDS > 0 else CHECKPOINT_SECONDS
         self._clock(time.monotonic() - started)
-        return [arm.finish(len(self.arms)) for arm in self.arms]
+        records = [arm.finish(len(self.arms)) for arm in self.arms] if self.ranks.first else []
+        self.ranks.wait()
+        return records or [self.arms[0].store.record(arm.id) for arm in self.arms]
+
+    def _points(self, progress: Progress) -> None:
+        self.steps.hand_out_means()
+        for arm in self._training() if self.ranks.first else ():
+            arm.point()
+            if arm.status == "training":
+                progress(arm.config, arm.curve[-1])
+        for arm, status in zip(self.arms, self.ranks.agreed([arm.status for arm in self.arms]), strict=True):
+            arm.status = status
+        self.steps.freeze()
 
     def _training(self) -> list[Arm]:
         return [arm for arm in self.arms if arm.status == "training"]
