@@ -181,3 +181,10 @@ def run_id(config: RunConfig, run_data: RunData) -> str:
     """Name of a run: a hash of its configuration, of its data and of the record format."""
     text = json.dumps([FORMAT, config.as_dict(), run_data.description()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def describe(config: RunConfig) -> str:
+    """A run in a few words, for progress lines and errors."""
+    model = config.model
+    names = config.categories[0] if len(config.categories) == 1 else f"{len(config.categories)} categories"
+    return f"{names}, {model.encoding} {model.injection} x{model.alpha:g}, L={model.depth}, seed {config.seed}"

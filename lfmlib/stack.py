@@ -1,7 +1,8 @@
 """Many lifters as one: parameters with a leading arm axis, every linear map of all arms a single batched product.
 
 A lifter sees 17 tokens a sample; one after the other, arms leave a GPU waiting for launches. What has parameters is
-batched by arm, all else (attention, GELU, norms) sees arms times samples as one batch.
+batched by arm, all else (attention, GELU, norms) sees arms times samples as one batch. Operations are chosen so that
+an arm's numbers do not depend on its company: on one CPU thread they usually agree to the last bit.
 """
 
 import math
@@ -55,8 +56,8 @@ class StackedLifter(nn.Module):
             self.fixed_codes = _padded([lifter.codes for lifter in lifters], self.n_max)
         self.tpe_w, self.tpe_b = (torch.stack([getattr(m, name) for m in lifters]) for name in ("tpe_w", "tpe_b"))
         configs = [lifter.config for lifter in lifters]
-        self.at_input = _Gate([c.at_input for c in configs])
-        self.at_layer = [_Gate([layer in c.layers for c in configs]) for layer in range(config.depth)]
+        self.at_input = _Gate([c.at_input for c in configs], flat.device)
+        self.at_layer = [_Gate([layer in c.layers for c in configs], flat.device) for layer in range(config.depth)]
         into_values = torch.tensor([float(c.into == "qkv") for c in configs], device=flat.device, dtype=flat.dtype)
         self.into_values = into_values[:, None, None, None]
         self.arms = torch.arange(len(lifters), device=flat.device)[:, None]
@@ -129,7 +130,7 @@ class StackedLifter(nn.Module):
         """A layer norm and the linear map after it: the norm's gains and offsets go into the map, which is smaller."""
         gain, offset = self.parts[norm + ".weight"], self.parts[norm + ".bias"]
         weight, bias = self.parts[linear + ".weight"], self.parts[linear + ".bias"]
-        bias = torch.baddbmm(bias[..., None], weight, offset[..., None])[..., 0]
+        bias = bias + (weight * offset[:, None]).sum(-1)
         return _linear(F.layer_norm(z, (self.width,)), weight * gain[:, None], bias)
 
     def _of_samples(self, table: Tensor, category: Tensor | None) -> Tensor:
@@ -152,21 +153,18 @@ def tied(lifters: Sequence[nn.Module]) -> Float[Tensor, "A P"]:
 class _Gate:
     """Which arms take part in something; multiplies by 0 or 1 only where they differ."""
 
-    def __init__(self, on: Sequence[bool]) -> None:
+    def __init__(self, on: Sequence[bool], device: torch.device) -> None:
         self.any, self.all = any(on), all(on)
-        self.on = torch.tensor(on)
+        self.on = torch.tensor(on, device=device)[:, None, None, None]
 
     def __call__(self, value: Tensor) -> Tensor:
-        if self.all:
-            return value
-        self.on = self.on.to(value.device)
-        return torch.where(self.on[:, None, None, None], value, 0)
+        return value if self.all else torch.where(self.on, value, 0)
 
 
 def _linear(z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """z W^T + b of every arm; z [A, T, I], weight [A, O, I], bias [A, O]."""
-    if len(z) == 1:  # a batched product of one runs on one thread
-        return F.linear(z[0], weight[0], bias[0])[None]
+    if len(z) == 1 and z.device.type == "cpu" and torch.get_num_threads() > 1:  # the batched product would use one
+        return F.linear(z.squeeze(0), weight.squeeze(0), bias.squeeze(0))[None]
     return torch.baddbmm(bias[:, None], z, weight.mT)
 
 

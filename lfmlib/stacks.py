@@ -8,7 +8,7 @@ from lfmlib.data.mix import WASTE
 from lfmlib.runs import RunConfig, RunData
 
 MOST_CUDA = 64  # arms; beyond it nothing is gained
-CPU_NUMBERS = 64 * 17 * 64 * 4  # batch x keypoints x width x depth from which arms on a CPU are faster one by one
+CPU_NUMBERS = 64 * 17 * 64  # batch x keypoints x width from which a CPU is as fast with one arm at a time
 MOST_CPU = 8
 SHARE = 0.7  # of the memory that is free, for what the estimate leaves out
 
@@ -19,7 +19,7 @@ def plan(runs: Mapping[str, RunConfig], device: str = "cpu", most: int | None = 
     Args:
         runs: configurations by run id.
         device: "cpu" or "cuda"; decides how many arms pay and how much memory there is.
-        most: arms in a stack; None: what pays on the device and fits its memory.
+        most: arms in a stack at most; None: as many as pay on the device and fit its memory.
     Returns:
         Run ids, stack by stack; each run once.
     """
@@ -36,7 +36,8 @@ def plan(runs: Mapping[str, RunConfig], device: str = "cpu", most: int | None = 
                 stack, n_least = [], n
                 result.append(stack)
             stack.append(run)
-            limit = most or arms_that_fit(runs[run], n, device)
+            fitting = arms_that_fit(runs[run], n, device)
+            limit = fitting if most is None else min(most, fitting)
     return result
 
 
@@ -45,8 +46,7 @@ def arms_that_fit(config: RunConfig, keypoints: int, device: str = "cpu") -> int
     if device.startswith("cuda"):
         free = torch.cuda.mem_get_info()[0]
         return max(1, min(MOST_CUDA, int(SHARE * free / bytes_of(config, keypoints))))
-    numbers = config.batch * keypoints * config.model.width * config.model.depth
-    return max(1, min(MOST_CPU, CPU_NUMBERS // numbers))
+    return max(1, min(MOST_CPU, CPU_NUMBERS // (config.batch * keypoints * config.model.width)))
 
 
 def bytes_of(config: RunConfig, keypoints: int) -> int:

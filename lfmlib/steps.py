@@ -67,6 +67,7 @@ class Steps:
         self.clips = torch.where(clips > 0, clips, math.inf)
         self.clipping = any(arm.config.clip > 0 for arm in arms)
         self.alive = list(range(len(arms)))
+        self.takes_part = torch.ones(len(arms), dtype=torch.bool, device=device)
         objectives = [arm.config.objective for arm in arms]
         self.is_eq1 = all(o.is_eq1 for o in objectives) and len({o.camera for o in objectives}) == 1
         self.weights = torch.tensor([o.reprojection for o in objectives], device=device, dtype=self.model.flat.dtype)
@@ -103,7 +104,7 @@ class Steps:
         if self.is_eq1:
             losses = self._eq1(batch)
             self.losses += losses.detach()
-            loss = losses.sum() if len(self.alive) == len(self.arms) else losses[self.alive].sum()
+            loss = torch.where(self.takes_part, losses, 0).sum()
         else:
             loss = self._arm_by_arm(batch)
         if loss is not None:
@@ -220,6 +221,8 @@ class Steps:
         alive = [i for i, arm in enumerate(self.arms) if arm.status == "training"]
         if alive != self.alive and self.graphs is not None:
             self.graphs.forget()  # they were recorded with more arms
+        if alive != self.alive:
+            self.takes_part = torch.tensor([arm.status == "training" for arm in self.arms], device=self.device)
         self.alive = alive
 
     def save(self) -> None:

@@ -5,6 +5,7 @@ Early stopping is absent on purpose: the papers stop on the validation MPJPE, wh
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -88,10 +89,15 @@ def _train_missing(
     return [records[run] for run, _, _ in wanted]
 
 
+def default_device() -> str:
+    """LFM_DEVICE, or "cuda" where torch sees a GPU, or "cpu"."""
+    return os.environ.get("LFM_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def check_device(device: str) -> None:
     """Raises ValueError where a GPU is asked for and there is none."""
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r} was asked for and torch sees no GPU: use device='cpu'")
+        raise ValueError(f"device {device!r} was asked for and torch sees no GPU: use device='cpu', or LFM_DEVICE=cpu")
 
 
 def _train_arms(

@@ -1,6 +1,8 @@
 """A stack of lifters computes what each lifter computes alone: values, gradients, padding, codes and their places."""
 
 import copy
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -122,6 +124,29 @@ def test_gradients_are_taken_once():
     X, visible, category = batch([(7, 5)] * 2)
     stack(X, visible, category).square().sum().backward()
     assert stack.take_gradients().any() and not stack.take_gradients().any()
+
+
+COMPILED = """
+import torch
+from tests.test_stack import CONFIG, INJECTIONS, StackedLifter, batch, lifters, replace
+
+sizes = [(7, 5)] * 3
+X, visible, category = batch(sizes)
+stack = StackedLifter(lifters([replace(CONFIG, injection=i) for i in ("none", "first_last", "every")]))
+results = []
+for call in (stack, torch.compile(stack, backend="aot_eager", fullgraph=True, dynamic=False)):
+    Y = call(X, visible, category)
+    Y.square().sum().backward()
+    results.append((Y, stack.take_gradients().clone()))
+for one, two in zip(*results):
+    torch.testing.assert_close(one, two)
+"""
+
+
+def test_it_compiles_as_a_whole(root):
+    """No graph break, and the same numbers. In a process without type checks, which cannot be compiled."""
+    done = subprocess.run([sys.executable, "-c", COMPILED], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1500:]
 
 
 def test_tied_modules_share_one_matrix():

@@ -6,8 +6,10 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lfmlib import stacks, training
+from lfmlib.arms import Arm
 from lfmlib.model import LifterConfig
 from lfmlib.objectives import ObjectiveConfig
 from lfmlib.runs import RunConfig, RunData, run_id
@@ -152,6 +154,45 @@ def test_a_stack_that_was_cut_goes_on_with_other_company(tmp_path, monkeypatch):
         assert close(weights(cut, record), weights(whole, alone))
         assert cut.curve(record["id"])[-1]["loss"] == pytest.approx(whole.curve(record["id"])[-1]["loss"], rel=1e-6)
     assert {(arms, step) for arms, step in started if step in (2, 5)} == {(1, 2), (1, 5), (3, 5)}  # where each was cut
+
+
+class Asks(TorchDispatchMode):
+    """Notes operations that on a GPU would make the program wait, or that a CUDA graph could not record."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "unique", "lift_fresh", "equal", "repeat_interleave", "masked_select")
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function._schema.name.removeprefix("aten::")
+        if name.startswith(self.WAITING) or (name == "index" and any(_is_mask(i) for i in args[1])):
+            self.found.append(name)
+        return function(*args, **kwargs or {})
+
+
+def _is_mask(index):
+    return index is not None and index.dtype == torch.bool
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"views": "fixed", "missing": 0.2}, {"categories": ("synthetic_chair10", "synthetic_hand21"), "waste": 1.0},
+     {"model": model(injection="first_last", encoding="learned")}],
+    ids=["one category", "fixed views, missing", "two categories", "learned"],
+)  # fmt: skip
+def test_a_step_of_eq1_asks_the_device_for_nothing(tmp_path, changes):
+    """What a CUDA graph records must not depend on values: checked on the CPU, where the same code runs."""
+    arms = [Arm(run, RunData.of(run), RunStore(tmp_path), "cpu") for run in (config(seed=s, **changes) for s in (0, 1))]
+    steps = Steps(arms, [{}, {}], "cpu")
+    steps.optimizer = torch.optim.SGD(
+        steps.rows, lr=1e-3
+    )  # the fused optimiser asks on a CPU, not where it is capturable
+    steps.body(0)
+    with Asks() as asks:
+        steps.body(1)
+    assert asks.found == []
 
 
 def plan(runs, **options):

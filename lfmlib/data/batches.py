@@ -153,7 +153,7 @@ class ViewSampler:
         """The one camera that each frame has, in the arm that its generator belongs to."""
         if isinstance(generator, torch.Generator):
             return self.fixed[:, frame]
-        arm = torch.arange(len(generator), device=self.device).repeat_interleave(len(frame) // len(generator))
+        arm = torch.arange(len(frame), device=self.device) // (len(frame) // len(generator))
         return self.fixed[:, frame + arm * (self.fixed.shape[1] // len(generator))]
 
     def _unhidden(

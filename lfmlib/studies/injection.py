@@ -61,7 +61,7 @@ def grid(
         views: evaluation views of a data set, shared out among its categories.
         weights: encoding weights alpha, rising; first_last and every_2nd run with the outermost two.
         seeds: 0 .. seeds - 1.
-        profile: caps the frames of synthetic categories, see `synthetic.cap`.
+        profile: caps the frames of synthetic categories, see `synthetic.cap`; full is for GPUs and multiplies in bf16.
     """
     return [
         (name, RunConfig(
@@ -70,7 +70,7 @@ def grid(
             steps=steps if len(categories) == 1 else int(MORE_STEPS * steps), lr=lr, seed=seed,
             waste=1.0,  # as printed: all categories padded to N_max in one batch
             count=synthetic.cap(profile), evaluations=min(8, max(1, steps // 6)),
-            test_views=max(20, views // len(categories)),
+            test_views=max(20, views // len(categories)), precision="bf16" if profile == "full" else "float32",
         ))
         for name, categories in sets().items()
         for injection in INJECTIONS
