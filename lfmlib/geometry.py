@@ -9,12 +9,9 @@ from typing import Literal, NamedTuple
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 
-from lfmlib.kernels.fit_torch import THIN, UPPER, solve_moments
-
-MOMENT_CHUNK = 2_048  # samples whose moments are formed together: they fit the cache
-THIN_SINGLE = 1e-12  # the `thin` of float32, whose rounding makes a needle of every line
-SOLVE_CHUNK = 131_072  # samples solved together: bounds the memory of 10^6 samples
+from lfmlib.kernels import fit
 
 
 class Camera(NamedTuple):
@@ -76,45 +73,7 @@ def solve_camera(
     X: Float[Tensor, "B N 2"], Y: Float[Tensor, "B N 3"], visible: Bool[Tensor, "B N"] | None = None
 ) -> Camera:
     """`fit_camera` without its checks, for use inside a training step."""
-    X, Y = X.detach(), Y.detach()
-    s, R, t = [], [], []
-    for start in range(0, max(len(X), 1), SOLVE_CHUNK):
-        part = slice(start, start + SOLVE_CHUNK)
-        mean, C, H = _moments(X[part], Y[part], None if visible is None else visible[part])
-        s_part, R_part = solve_moments(C, H, THIN if X.dtype == torch.float64 else THIN_SINGLE)
-        s.append(s_part)
-        R.append(R_part)
-        t.append(mean[:, :2] - s_part[:, None] * (R_part[:, :2] @ mean[:, 2:, None]).squeeze(-1))
-    return Camera(*(torch.cat(v).to(X.dtype) if len(v) > 1 else v[0].to(X.dtype) for v in (s, R, t)))
-
-
-def _moments(X: Tensor, Y: Tensor, visible: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Means [B, 5] and centred second moments [6, B], [6, B], float64: all that the fit needs of the keypoints."""
-    means, products = [], []
-    chunk = MOMENT_CHUNK if not X.is_cuda else max(len(X), 1)
-    for start in range(0, max(len(X), 1), chunk):
-        part = slice(start, start + chunk)
-        Z = torch.cat([X[part], Y[part]], -1).double()  # [b, N, 5]
-        # counted from a keypoint: far from the origin, sums of squares would drown the shape in rounding
-        if visible is None:
-            count: Tensor | int = X.shape[1]
-            origin = Z[:, :1].clone()
-            Z -= origin
-        else:
-            seen = visible[part]
-            first = seen.byte().argmax(1, keepdim=True)
-            origin = Z.gather(1, first[..., None].expand(-1, 1, 5)).where(seen.gather(1, first)[..., None], 0)
-            Z = torch.where(seen[..., None], Z - origin, 0)
-            count = seen.sum(1).clamp_min(1)[:, None]
-        mean = Z.sum(1) / count
-        weight = count if isinstance(count, int) else count[..., None]
-        M = torch.bmm(Z.mT, Z) - weight * mean[:, :, None] * mean[:, None]  # [b, 5, 5]
-        products.append(M.flatten(1).T.contiguous())  # [25, b]
-        means.append(mean + origin[:, 0])
-    M = torch.cat(products, 1)
-    C = M[[5 * (2 + i) + 2 + j for i, j in UPPER]]
-    C[[0, 3, 5]] = C[[0, 3, 5]].clamp_min(0)
-    return torch.cat(means), C, M[[5 * i + 2 + j for i in range(2) for j in range(3)]]
+    return Camera(*fit.fit(X, Y, visible)[:3])
 
 
 def fit_camera_algebraic(
@@ -167,7 +126,8 @@ def reprojection(
     """Eq. 1 per sample: sum_{i visible} || x_i - s P R y_i - t ||^2 under the fitted camera.
 
     With the exact camera its gradient is 2 s (s P R y + t - x) with the camera held fixed (envelope theorem): no
-    derivative of a fit is needed and none can blow up. With the algebraic one it runs through the fit.
+    derivative of a fit is needed and none can blow up; it has no second derivative. With the algebraic one it runs
+    through the fit.
 
     Args:
         X: observed keypoints; [B, N, 2].  Y: canonical shape; [B, N, 3].  visible: None = all; [B, N].
@@ -178,13 +138,32 @@ def reprojection(
     """
     if camera not in ("exact", "algebraic"):
         raise ValueError(f"camera must be 'exact' or 'algebraic', not {camera!r}")
-    s, R, t = solve_camera(X, Y, visible) if camera == "exact" else fit_camera_algebraic(X, Y, visible)
+    if camera == "exact":
+        return _Residual.apply(X, Y, visible)
+    s, R, t = fit_camera_algebraic(X, Y, visible)
     if visible is not None:
         X, Y = (torch.where(visible[..., None], v, 0) for v in (X, Y))
     residual = torch.baddbmm(X - t[:, None], Y, (s[:, None, None] * R[:, :2]).mT, alpha=-1)
     if visible is not None:
         residual = residual * visible[..., None]
     return residual.square().sum((1, 2))
+
+
+class _Residual(torch.autograd.Function):
+    """Residual of the exact fit, with the gradient of the envelope theorem."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, X: Tensor, Y: Tensor, visible: Tensor | None) -> Tensor:
+        s, R, t, residual = fit.fit(X, Y, visible)
+        ctx.save_for_backward(X, Y, visible, s, R, t)
+        return residual
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, weight: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        X, Y, *rest = ctx.saved_tensors
+        gradients = fit.gradient(X, Y, *rest, weight)
+        return *(v if needed else None for v, needed in zip(gradients, ctx.needs_input_grad, strict=False)), None
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import torch
 
 from lfmlib import geometry
 from lfmlib.geometry import fit_camera, fit_camera_algebraic, project, random_rotations
-from lfmlib.kernels import fit_torch
+from lfmlib.kernels import fit_torch, fit_twin
 
 EACH = 50  # cases per family
 GRID = 1200  # viewing directions, some 6 degrees apart
@@ -137,10 +137,18 @@ def residual(X, Y, visible, camera):
     return difference.square().sum((1, 2))
 
 
-@pytest.fixture(params=["small batches", "large batches"])
+@pytest.fixture
+def plain(monkeypatch):
+    """PyTorch instead of compiled code."""
+    monkeypatch.setenv("LFM_FIT", "torch")
+
+
+@pytest.fixture(params=["compiled", "plain, small batches", "plain, large batches"])
 def path(request, monkeypatch):
-    """Small batches take Dinkelbach's way at once, large ones the short way with its proof first."""
-    if request.param == "large batches":
+    """The compiled code, and its twin: small batches take Dinkelbach's way at once, large ones the short way first."""
+    if request.param != "compiled":
+        monkeypatch.setenv("LFM_FIT", "torch")
+    if request.param == "plain, large batches":
         monkeypatch.setattr(fit_torch, "SMALL", 0)
 
 
@@ -186,13 +194,13 @@ def test_single_precision_gets_the_camera_of_double_precision(name, path):
         assert torch.equal(ours, exact.float())
 
 
-def test_single_precision_still_looks_along_a_needle_of_1_to_100_000():
+def test_single_precision_still_looks_along_a_needle_of_1_to_100_000(path):
     X, Y = normal(EACH, 9, 2, seed=1).float(), (normal(EACH, 9, 3, seed=2) * torch.tensor([1, 1e-5, 1e-5])).float()
     for ours, exact in zip(fit_camera(X, Y), fit_camera(X.double(), Y.double()), strict=True):
         assert torch.equal(ours, exact.float())
 
 
-def test_both_ways_agree_on_a_large_batch():
+def test_both_ways_agree_on_a_large_batch(plain):
     X, Y = normal(3000, 17, 2, seed=1), normal(3000, 17, 3, seed=2)
     together = residual(X, Y, None, fit_camera(X, Y))
     apart = torch.cat([residual(x, y, None, fit_camera(x, y)) for x, y in zip(X.split(500), Y.split(500), strict=True)])
@@ -200,11 +208,12 @@ def test_both_ways_agree_on_a_large_batch():
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_the_size_of_the_chunks_does_not_matter(monkeypatch, masked):
+def test_the_size_of_the_chunks_does_not_matter(monkeypatch, masked, path):
     X, Y, visible = case("mask" if masked else "random")
     whole = fit_camera(X, Y, visible)
-    monkeypatch.setattr(geometry, "MOMENT_CHUNK", 3)
-    monkeypatch.setattr(geometry, "SOLVE_CHUNK", 7)
+    monkeypatch.setattr(fit_twin, "MOMENT_CHUNK", 3)
+    monkeypatch.setattr(fit_twin, "SOLVE_CHUNK", 7)
+    monkeypatch.setattr("lfmlib.kernels.fit_numba.CHUNK", 3)
     parts = fit_camera(X, Y, visible)
     assert torch.allclose(residual(X, Y, visible, whole), residual(X, Y, visible, parts), atol=1e-12)
     unique = torch.ones(len(X), dtype=torch.bool) if visible is None else visible.sum(1) > 3  # three fit in two poses
@@ -213,7 +222,7 @@ def test_the_size_of_the_chunks_does_not_matter(monkeypatch, masked):
         assert torch.allclose(part[unique], other[unique], atol=1e-6)
 
 
-def test_a_bad_start_of_the_short_way_is_found_out(monkeypatch):
+def test_a_bad_start_of_the_short_way_is_found_out(monkeypatch, plain):
     """The proof, not the start, makes the short way right: Newton's steps end in any stationary point nearby."""
     X, Y = normal(3000, 5, 2, seed=1), normal(3000, 5, 3, seed=2)
     parts = zip(X.split(1000), Y.split(1000), strict=True)
@@ -223,7 +232,7 @@ def test_a_bad_start_of_the_short_way_is_found_out(monkeypatch):
     assert torch.allclose(residual(X, Y, None, fit_camera(X, Y)), best, rtol=1e-6)
 
 
-def test_most_random_samples_take_the_short_way(monkeypatch):
+def test_most_random_samples_take_the_short_way(monkeypatch, plain):
     """Otherwise the speed is gone without anybody noticing."""
     sent, slow = [], fit_torch._dinkelbach
     monkeypatch.setattr(fit_torch, "_dinkelbach", lambda r, *rest: (sent.append(len(r)), slow(r, *rest))[1])
@@ -258,7 +267,7 @@ def test_a_shape_that_is_not_a_number_gives_no_number_and_harms_no_other(path):
     assert geometry.reprojection(X, broken)[3].isnan()
 
 
-def test_an_empty_batch_has_empty_cameras():
+def test_an_empty_batch_has_empty_cameras(path):
     camera = fit_camera(torch.zeros(0, 5, 2), torch.zeros(0, 5, 3))
     assert [list(part.shape) for part in camera] == [[0], [0, 3, 3], [0, 2]]
 

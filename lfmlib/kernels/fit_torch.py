@@ -29,6 +29,7 @@ STEPS, STEPS_CUDA = 60, 10  # Dinkelbach steps at most; 3 to 5 suffice unless a 
 NEWTON = 12  # steps on the scalar equation at most
 SMALL = 1024  # up to here the number of calls decides, not their size
 THIN = 1e-14  # squared: a view down to 1e-7 of the shape's size is looked at
+THIN_SINGLE = 1e-12  # the same for keypoints in float32, whose rounding makes a needle of every line
 TOLERANCE = 1e-10  # relative gain of the ratio at which a sample is done; the next gain would be its square
 
 THIRD = (1.15063, -0.19453, 0.04418)  # 2 cos(acos(x) / 3) = 1 + polynomial of sqrt((1 + x) / 2), to 2e-4
