@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
-from lfmlib import metrics, training
+from lfmlib import metrics, stacks, training
 from lfmlib.baselines import floors
 from lfmlib.data.batches import evaluation_views
 from lfmlib.environment import environment
-from lfmlib.runs import TEST_SEED, RunConfig, RunData, run_id
+from lfmlib.runs import TEST_SEED, RunConfig, RunData, describe, run_id
 from lfmlib.store import RunStore
+from lfmlib.workers import RunsFailed, work
 
 log = logging.getLogger(__name__)
 
@@ -33,78 +34,90 @@ def run_grid(
     configs: Iterable[RunConfig],
     workers: int | None = None,
     store: RunStore | str | os.PathLike | None = None,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> list[dict[str, Any]]:
     """Records of all runs, in the order asked for; runs that the store holds are not trained again.
+
+    Runs of one shape train together as one batched model, as far as that pays and fits the memory. Other processes, on
+    this machine or on others, may work on the same store at the same time: each run is trained by one of them.
 
     Args:
         configs: the runs; equal ones are trained once.
         workers: processes, one thread each; None: one per usable core; 0: in this process.
         store: where the runs live; None: the default store.
-        device: "cpu" or "cuda" (one process then).
+        device: "cpu" or "cuda" (one process then); None: see `training.default_device`.
     Returns:
         Records (see `training.train`).
     Raises:
         RuntimeError: a run failed or its process died; names them all, after the others are done. Nothing is lost: the
             finished ones are in the store and the cut ones go on from their checkpoints.
+        ValueError: a GPU is asked for and there is none.
     """
-    configs = list(configs)
+    configs, device = list(configs), device or training.default_device()
+    training.check_device(device)
     store = store if isinstance(store, RunStore) else RunStore(store)
     ids = [run_id(config, RunData.of(config)) for config in configs]
     records = {run: record for run in dict.fromkeys(ids) if (record := store.record(run)) is not None}
     missing = {run: config for run, config in zip(ids, configs, strict=True) if run not in records}
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    started, failures = time.monotonic(), []
+    here = workers == 0 or device != "cpu"
+    # two stacks for each process, so that none is idle for long while the last ones end
+    planned = stacks.plan(missing, device, None if here else max(1, -(-len(missing) // (2 * workers))))
+    started, failures = time.monotonic(), {}
     if missing:
-        log.info("%d runs, %d of them in the store, %d to train", len(set(ids)), len(records), len(missing))
-    train = _train_here if workers == 0 or device != "cpu" or not missing else _train_in_processes
-    for run, outcome in train(missing, store, min(workers, len(missing)), device):
-        if isinstance(outcome, Exception):
-            failures.append(f"{run} ({describe(missing[run])}): {outcome}")
-            log.error("run %s failed: %s", run, outcome)
-            continue
-        records[run] = outcome
-        _progress(len(records), len(set(ids)), time.monotonic() - started, describe(missing[run]), outcome)
+        told = (len(set(ids)), len(records), len(missing), len(planned))
+        log.info("%d runs, %d of them in the store, %d to train in %d stacks", *told)
+    train = _train_here if here or not missing else _train_in_processes
+    for runs, failed in train([[missing[run] for run in stack] for stack in planned], store, workers, device):
+        failures |= failed
+        for run in (run_id(config, RunData.of(config)) for config in runs):
+            if (record := store.record(run)) is None:
+                log.error("run %s failed: %s", run, failures.setdefault(run, "it ended without a record"))
+                continue
+            records[run] = record
+            _progress(len(records), len(set(ids)), time.monotonic() - started, describe(missing[run]), record)
+    failures = {run: told for run, told in failures.items() if run not in records}
     if failures:
-        told = f"{len(failures)} of {len(set(ids))} runs failed; the others are kept. "
-        raise RuntimeError(told + "; ".join(failures))
+        named = "; ".join(f"{run} ({describe(missing[run])}): {told}" for run, told in failures.items())
+        raise RuntimeError(f"{len(failures)} of {len(set(ids))} runs failed; the others are kept. {named}")
     return [records[run] for run in ids]
 
 
-def describe(config: RunConfig) -> str:
-    """A run in a few words, for progress lines and errors."""
-    model = config.model
-    names = config.categories[0] if len(config.categories) == 1 else f"{len(config.categories)} categories"
-    return f"{names}, {model.encoding} {model.injection} x{model.alpha:g}, L={model.depth}, seed {config.seed}"
+Stacks = list[list[RunConfig]]
+Outcome = tuple[list[RunConfig], dict[str, str]]  # a stack, and why runs of it failed
 
 
-def _train_here(missing: dict, store: RunStore, workers: int, device: str) -> Iterator[tuple[str, Any]]:
-    for run, config in missing.items():
-        try:
-            yield run, training.train(config, store, device)
-        except (ValueError, OSError, RuntimeError) as error:
-            yield run, error
+def _train_here(planned: Stacks, store: RunStore, workers: int, device: str) -> Iterator[Outcome]:
+    for runs in planned:
+        yield runs, _work(runs, store, device)
 
 
-def _train_in_processes(missing: dict, store: RunStore, workers: int, device: str) -> Iterator[tuple[str, Any]]:
-    with environment(WORKER_ENVIRONMENT), ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
-        jobs = {pool.submit(_work, config.as_dict(), str(store.root), device): run for run, config in missing.items()}
+def _train_in_processes(planned: Stacks, store: RunStore, workers: int, device: str) -> Iterator[Outcome]:
+    processes = min(workers, len(planned))
+    with environment(WORKER_ENVIRONMENT), ProcessPoolExecutor(processes, get_context("spawn"), _start_worker) as pool:
+        jobs = {pool.submit(_work, runs, str(store.root), device): runs for runs in planned}
         for job in as_completed(jobs):
             try:
                 yield jobs[job], job.result()
             except BrokenProcessPool:
-                yield jobs[job], RuntimeError("its process died (killed, or out of memory); start again to go on")
-            except (ValueError, OSError, RuntimeError) as error:
-                yield jobs[job], error
+                told = "its process died (killed, or out of memory); start again to go on"
+                yield jobs[job], {run_id(config, RunData.of(config)): told for config in jobs[job]}
 
 
 def _start_worker() -> None:
     torch.set_num_threads(1)
 
 
-def _work(config: dict[str, Any], root: str, device: str) -> dict[str, Any]:
-    return training.train(RunConfig.from_dict(config), RunStore(root), device)
+def _work(runs: list[RunConfig], store: RunStore | str, device: str) -> dict[str, str]:
+    """Trains runs, unless somebody else does; why some failed, by run id."""
+    try:
+        work(runs, store, device)
+    except RunsFailed as error:
+        return error.failures
+    except OSError as error:
+        return {run_id(config, RunData.of(config)): str(error) for config in runs}
+    return {}
 
 
 def _progress(done: int, total: int, seconds: float, what: str, record: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@
     checkpoint.safetensors  while it trains: weights, optimiser, generator, curve; a killed run goes on from it
     model.safetensors       when it is done: weights, with the configuration and the rigs in its header
     curve.json, record.json when it is done: metrics over steps; final metrics, data fingerprints, commit, machine
+    .lease.<number>         while a worker has it: see `lfmlib.leases`
 
 A run is done if and only if record.json is whole and the digests in it match the other files.
 """
@@ -18,9 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lfmlib import files, provenance
+from lfmlib import files, lease_files, processes, provenance
 
 log = logging.getLogger(__name__)
+
+STALE_SECONDS = 3600.0  # after which a half-written file of another machine is nobody's: a write takes seconds
 
 
 def default_root() -> Path:
@@ -74,7 +77,7 @@ class RunStore:
         record = {**record, "files": {name: files.sha256_of(folder / name) for name in names}}
         record["digest"] = _digest_of(record)
         files.write_json(folder / "record.json", record)
-        for left in (folder / "checkpoint.safetensors", *folder.glob(".*")):  # hidden: a write that a kill cut short
+        for left in (folder / "checkpoint.safetensors", *_leftovers(folder)):
             left.unlink(missing_ok=True)
         return record
 
@@ -127,6 +130,26 @@ def read_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})
     except SafetensorError as error:
         raise ValueError(f"{path}: not a whole safetensors file ({error})") from error
+
+
+def _leftovers(folder: Path) -> list[Path]:
+    """Hidden files that no living writer can want: writes that a kill cut short, this process's own, old ones.
+
+    Not among them: leases, and what another process may be writing this moment.
+    """
+    now = (folder / "record.json").stat().st_mtime  # just written: the file server's time, as that of the others
+    left = []
+    for path in folder.glob(".*"):
+        writer = processes.NAME.search(path.name)
+        if lease_files.NAME.fullmatch(path.name):
+            continue
+        try:
+            old = now - path.stat().st_mtime > STALE_SECONDS
+        except FileNotFoundError:  # the other writer's, whole by now
+            continue
+        if old or writer is None or writer[0] == processes.name() or processes.is_gone(writer[0]):
+            left.append(path)
+    return left
 
 
 def _checkpoint_digest(tensors: dict[str, Tensor], state: str) -> str:

@@ -16,6 +16,7 @@ root = pathlib.Path(sys.argv[1]).resolve()
 home = importlib.util.find_spec("lfmlib").origin
 project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
 wanted = [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["test"]]
+wanted = [need for need in wanted if need.marker is None or need.marker.evaluate()]
 good = all(need.specifier.contains(metadata.version(need.name), prereleases=True) for need in wanted)
 sys.exit(not (good and pathlib.Path(home).resolve().is_relative_to(root)))
 PYTHON

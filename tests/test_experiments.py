@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+import torch
 
 from lfmlib import experiments, metrics, training
 from lfmlib.experiments import curve_rows, floor_rows, rows, run_grid
@@ -27,9 +28,13 @@ def bare(record: dict) -> dict:
 
 
 def test_records_come_in_the_order_asked_for_and_equal_runs_are_trained_once(tmp_path, monkeypatch):
-    trained = []
-    once = training.train
-    monkeypatch.setattr(training, "train", lambda config, *rest: trained.append(config.seed) or once(config, *rest))
+    trained, once = [], training.train_stack
+
+    def train(configs, *rest):
+        trained.extend(config.seed for config in configs)
+        return once(configs, *rest)
+
+    monkeypatch.setattr(training, "train_stack", train)
     records = run_grid([tiny(1), tiny(0), tiny(1)], workers=0, store=tmp_path)
     assert [record["config"]["seed"] for record in records] == [1, 0, 1]
     assert trained == [1, 0]
@@ -40,21 +45,29 @@ def test_records_come_in_the_order_asked_for_and_equal_runs_are_trained_once(tmp
 def test_processes_give_the_records_of_this_process(tmp_path):
     here = run_grid([tiny(0), tiny(1)], workers=0, store=tmp_path / "here")  # on one thread (conftest), as they have
     there = run_grid([tiny(0), tiny(1)], workers=2, store=tmp_path / "there")
-    assert [bare(record) for record in there] == [bare(record) for record in here]
+    assert [r["provenance"]["stacked"] for r in here + there] == [2, 2, 1, 1]  # all in one, or one in each process
+    for one, two in zip(here, there, strict=True):
+        assert one["final"].pop("loss") == pytest.approx(two["final"].pop("loss"), rel=1e-4)
+        errors = [record["final"]["test"]["fit"][-1] for record in (one, two)]
+        assert all(errors[0][name] == pytest.approx(errors[1][name], rel=0.01) for name in ("o3", "so3", "flip"))
+        ignored = ("final", "stopped_by_3d", "files")
+        assert {k: v for k, v in bare(one).items() if k not in ignored} == {
+            k: v for k, v in bare(two).items() if k not in ignored
+        }
 
 
 def test_a_failing_run_is_named_and_the_others_are_kept(tmp_path, monkeypatch):
-    once = training.train
+    once = training.train_stack
 
-    def train(config, *rest):
-        if config.seed == 1:
+    def train(configs, *rest):
+        if any(config.seed == 1 for config in configs):
             raise OSError("the disk is full")
-        return once(config, *rest)
+        return once(configs, *rest)
 
-    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(training, "train_stack", train)
     with pytest.raises(RuntimeError, match=r"1 of 3 runs failed.*seed 1.*the disk is full"):
         run_grid([tiny(0), tiny(1), tiny(2)], workers=0, store=tmp_path)
-    monkeypatch.setattr(training, "train", once)
+    monkeypatch.setattr(training, "train_stack", once)
     assert len(list(tmp_path.glob("*/record.json"))) == 2
     assert len(run_grid([tiny(0), tiny(1), tiny(2)], workers=0, store=tmp_path)) == 3
 
@@ -137,3 +150,17 @@ def test_the_injection_study_shows_and_judges_what_it_measured(tmp_path, monkeyp
     assert all(v.n_seeds == 3 for v in verdicts)
     weights = injection.best_weights(study)
     assert {"floor: flat", "floor: mean", "weight 1", injection.BY_3D} <= set(weights["how"])
+
+
+def test_small_arms_train_together_without_being_asked(tmp_path):
+    records = run_grid([tiny(seed) for seed in range(4)], workers=0, store=tmp_path)
+    assert [record["provenance"]["stacked"] for record in records] == [4, 4, 4, 4]
+
+
+def test_a_gpu_that_is_not_there_is_refused_with_the_way_out(tmp_path, monkeypatch):
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="torch sees no GPU: use device='cpu', or LFM_DEVICE=cpu"):
+            run_grid([tiny(0)], store=tmp_path, device="cuda")
+        assert training.default_device() == "cpu"
+    monkeypatch.setenv("LFM_DEVICE", "cuda:1")
+    assert training.default_device() == "cuda:1"

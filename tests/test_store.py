@@ -4,10 +4,13 @@ import errno
 import json
 import logging
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
 
+from lfmlib import leases, processes
 from lfmlib.store import RunStore, default_root, read_tensors, write_tensors
 
 MODEL = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.tensor([True, False])}
@@ -97,6 +100,59 @@ def test_a_checkpoint_comes_back_and_goes_when_the_run_is_done(store):
     (store.folder("r") / ".checkpoint.killed.safetensors").write_bytes(b"half")
     finish(store)
     assert names(store) == DONE and store.load_checkpoint("r") is None
+
+
+def test_finishing_removes_what_the_dead_left_and_nothing_of_the_living(store):
+    folder = store.folder("r")
+    me, machine = processes.name(), processes.name().split("-")[0]
+    removed = [f".{me}.0.model.safetensors", f".{machine}-9999999999.0.curve.json", ".config.killed.json",
+               f".{'0' * 12}-7.0.old.json"]  # fmt: skip
+    kept = [f".{machine}-{os.getppid()}.0.model.safetensors", f".{'0' * 12}-7.0.curve.json"]  # another machine's
+    with leases.take(folder) as lease:
+        for name in removed + kept:
+            (folder / name).write_bytes(b"half")
+        os.utime(folder / removed[-1], (1e9, 1e9))
+        finish(store)
+        assert names(store) == DONE | set(kept) | {lease.path.name}
+        lease.ensure()
+
+
+RACE = """
+import multiprocessing, sys
+import torch
+from lfmlib.store import RunStore
+
+def finish(barrier, failed):
+    store = RunStore(sys.argv[1])
+    try:
+        for run in range(20):
+            barrier.wait()
+            store.save_checkpoint(str(run), {"a": torch.ones(9)}, {"step": run})
+            store.finish(str(run), {"a": torch.ones(9)}, {}, [], {"id": str(run)})
+        failed.put(None)
+    except Exception as error:
+        barrier.abort()
+        failed.put(repr(error))
+
+context = multiprocessing.get_context("fork")
+barrier, failed = context.Barrier(3), context.SimpleQueue()
+workers = [context.Process(target=finish, args=(barrier, failed)) for _ in range(3)]
+for worker in workers:
+    worker.start()
+sys.exit("; ".join(filter(None, [failed.get() for _ in workers])) or 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_processes_that_finish_one_run_at_once_leave_it_whole(store, root):
+    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    race = subprocess.run(
+        [sys.executable, "-c", RACE, str(store.root)], env=environment, capture_output=True, text=True
+    )
+    assert race.returncode == 0, race.stderr
+    for run in range(20):
+        assert store.record(str(run))["id"] == str(run)
+        assert names(store, str(run)) - {"checkpoint.safetensors"} == DONE
 
 
 def test_every_flipped_byte_and_every_cut_of_a_checkpoint_is_found(store, caplog):
