@@ -76,20 +76,13 @@ class StackedLifter(nn.Module):
             category: index into each arm's rigs; None where each has one.
         """
         A, B, N = X.shape[:3]
-        parts, mask = self.parts, None
-        if visible is not None:
-            mask = visible.view(A * B, 1, 1, N)
-            X = torch.where(visible[..., None], X, 0.0)
-        x = X.reshape(A, B * N, 2)
-        phase = torch.baddbmm(self.tpe_b[:, None], x, self.tpe_w)  # [A, T, D/2]
-        z = torch.cat((phase.sin(), phase.cos()), -1) * math.sqrt(2 / self.width)
-        z = (z + _linear(x, parts["embed.weight"], parts["embed.bias"])).view(A, B, N, self.width)
-        if visible is not None:
-            z = torch.where(visible[..., None], z, parts["missing"][:, None, None].to(z.dtype))
-        z = z + self._of_samples(parts["category"], category)[:, :, None]
+        exact = torch.autocast(X.device.type, enabled=False)  # coordinates, in and out, keep their digits
+        with exact:
+            z = self._embed(X, visible, category)  # [A, B, N, D]
+        mask = None if visible is None else visible.view(A * B, 1, 1, N)
         code = None
         if self.at_input.any or any(gate.any for gate in self.at_layer):
-            codes = parts.get("codes", getattr(self, "fixed_codes", None))
+            codes = self.parts.get("codes", getattr(self, "fixed_codes", None))
             phi = self._of_samples(codes[:, :, :N], category)  # [A, B or 1, N, D]
             if self.at_input.any:
                 z = z + self.at_input(phi)
@@ -98,7 +91,22 @@ class StackedLifter(nn.Module):
         z = z.view(A, B * N, self.width)
         for index, gate in enumerate(self.at_layer):
             z = self._layer(z, f"layers.{index}.", B, gate(code) if gate.any else None, mask)
-        return self._normed_linear(z, "norm", "head").view(A, B, N, self.outputs)
+        with exact:
+            return self._normed_linear(z, "norm", "head").view(A, B, N, self.outputs)
+
+    def _embed(self, X: Tensor, visible: Tensor | None, category: Tensor | None) -> Tensor:
+        """Eq. 5 of all arms, before Phi; [A, B, N, D]."""
+        A, B, N = X.shape[:3]
+        parts = self.parts
+        if visible is not None:
+            X = torch.where(visible[..., None], X, 0.0)
+        x = X.reshape(A, B * N, 2)
+        phase = torch.baddbmm(self.tpe_b[:, None], x, self.tpe_w)  # [A, T, D/2]
+        z = torch.cat((phase.sin(), phase.cos()), -1) * math.sqrt(2 / self.width)
+        z = (z + _linear(x, parts["embed.weight"], parts["embed.bias"])).view(A, B, N, self.width)
+        if visible is not None:
+            z = torch.where(visible[..., None], z, parts["missing"][:, None, None])
+        return z + self._of_samples(parts["category"], category)[:, :, None]
 
     @torch.no_grad()
     def take_gradients(self) -> Float[Tensor, "A P"]:

@@ -119,6 +119,21 @@ def test_the_lifters_given_follow_the_stack_and_lead_it():
     assert (stack(X, visible, category)[1] == 2.0).all()
 
 
+def test_bf16_leaves_coordinates_exact():
+    """Matrix products inside lose digits; what goes in and comes out does not: distinct outputs stay distinct."""
+    made = [Lifter(CONFIG, [chain(7)], seed) for seed in (0, 1)]
+    X = torch.randn(2, 64, 7, 2, generator=torch.Generator().manual_seed(0))
+    stack = StackedLifter(made)
+    exact = stack(X)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = stack(X)
+    assert rough.dtype == torch.float32 and not torch.equal(rough, exact)
+    assert (rough - exact).abs().mean() < 0.02 * exact.abs().mean()
+    assert not torch.equal(rough, rough.bfloat16().float())  # no rounding at the end
+    rough.square().sum().backward()
+    assert stack.take_gradients().dtype == torch.float32
+
+
 def test_gradients_are_taken_once():
     stack = StackedLifter(lifters([CONFIG] * 2))
     X, visible, category = batch([(7, 5)] * 2)
