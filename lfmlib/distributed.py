@@ -56,7 +56,7 @@ class Ranks:
             return batch
         mine = slice(self.rank, None, self.world)
         visible = None if batch.visible is None else batch.visible[:, mine]
-        return Batch(batch.X[:, mine], visible, batch.category[:, mine], [])
+        return Batch(batch.X[:, mine], visible, batch.category[:, mine])
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model with gradients that are averaged over the processes."""

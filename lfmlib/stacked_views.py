@@ -10,7 +10,7 @@ from torch import Tensor
 from lfmlib.arms import Arm
 from lfmlib.data.batches import ViewSampler
 from lfmlib.data.mix import Bucket
-from lfmlib.data.views import EvaluationViews, Views
+from lfmlib.data.views import EvaluationViews, Views, visible_or_all
 from lfmlib.runs import FIXED_VIEW_SEED
 
 
@@ -23,7 +23,7 @@ class Batch(NamedTuple):
     X: Tensor
     visible: Tensor | None
     category: Tensor
-    own: list[Views]
+    own: tuple[Views, ...] = ()
 
 
 class StackedViews:
@@ -55,14 +55,16 @@ class StackedViews:
         """What the batches of a step come from: steps with the same buckets have tensors of the same shapes."""
         return tuple(sampler.mix.turn(step * _draws(group[0])) for sampler, group in self.groups)
 
-    def draw(self, step: int) -> Batch:
-        """The batches of a step."""
-        own = [views for sampler, group in self.groups for views in self._group(sampler, group, step)]
-        N = max(views.X.shape[1] for views in own)
-        masked = any(views.visible is not None or views.X.shape[1] < N for views in own)
-        X = torch.stack([F.pad(views.X, (0, 0, 0, N - views.X.shape[1])) for views in own])
-        visible = torch.stack([_mask(views, N) for views in own]) if masked else None
-        return Batch(X, visible, torch.stack([views.category for views in own]), own)
+    def draw(self, step: int, own: bool = True) -> Batch:
+        """The batches of a step; `own`: also arm by arm."""
+        drawn = [self._group(sampler, group, step) for sampler, group in self.groups]
+        N = max(views.X.shape[1] for views in drawn)
+        masked = any(views.visible is not None or views.X.shape[1] < N for views in drawn)
+        by_arm = lambda values: values.unflatten(0, (-1, self.batch))  # noqa: E731
+        X = _joined([by_arm(F.pad(v.X, (0, 0, 0, N - v.X.shape[1])) if v.X.shape[1] < N else v.X) for v in drawn])
+        visible = _joined([by_arm(_mask(v, N)) for v in drawn]) if masked else None
+        category = _joined([by_arm(v.category) for v in drawn])
+        return Batch(X, visible, category, tuple(part for v in drawn for part in self._parts(v)) if own else ())
 
     def again(self, step: int) -> dict[str, Views]:
         """A second batch of the step for each arm with a discriminator, by run id."""
@@ -70,7 +72,7 @@ class StackedViews:
             arm.id: views
             for sampler, group in self.groups
             if _draws(group[0]) > 1
-            for arm, views in zip(group, self._group(sampler, group, step, 1), strict=True)
+            for arm, views in zip(group, self._parts(self._group(sampler, group, step, 1)), strict=True)
         }
 
     def prepare(self) -> None:
@@ -79,7 +81,7 @@ class StackedViews:
             for arm in group:
                 arm.objective.prepare(lambda count, a=arm, s=sampler: s.draw(count, a.generator, mixed=True))
 
-    def _group(self, sampler: ViewSampler, group: list[Arm], step: int, second: int = 0) -> list[Views]:
+    def _group(self, sampler: ViewSampler, group: list[Arm], step: int, second: int = 0) -> Views:
         sampler.turn = step * _draws(group[0]) + second
         count = len(group) * self.batch
         draw = sampler.draw_with_truth if group[0].config.objective.supervised_3d > 0 and not second else sampler.draw
@@ -87,7 +89,11 @@ class StackedViews:
         views.X = views.X.to(group[0].dtype)
         if isinstance(views, EvaluationViews):
             views.Y = views.Y.to(group[0].dtype)
-        return [_part(views, slice(k * self.batch, (k + 1) * self.batch)) for k in range(len(group))]
+        return views
+
+    def _parts(self, views: Views) -> list[Views]:
+        """Views that arms drew together, arm by arm."""
+        return [_part(views, slice(at, at + self.batch)) for at in range(0, len(views.X), self.batch)]
 
 
 def _source(arm: Arm) -> tuple:
@@ -115,6 +121,10 @@ def _sampler(group: list[Arm]) -> ViewSampler:
     )  # fmt: skip
 
 
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
 def _part(views: Views, part: slice) -> Views:
     visible = None if views.visible is None else views.visible[part]
     if isinstance(views, EvaluationViews):
@@ -124,8 +134,5 @@ def _part(views: Views, part: slice) -> Views:
 
 def _mask(views: Views, N: int) -> Tensor:
     """Visible keypoints, padded to N."""
-    if views.visible is None:
-        seen = torch.ones(views.X.shape[:2], dtype=torch.bool, device=views.X.device)
-    else:
-        seen = views.visible
-    return F.pad(seen, (0, N - seen.shape[1]))
+    seen = visible_or_all(views.visible, views.X)
+    return F.pad(seen, (0, N - seen.shape[1])) if seen.shape[1] < N else seen

@@ -100,7 +100,7 @@ class Steps:
 
     def body(self, step: int) -> None:
         """What a step computes; where `graphs` records it, nothing in it may wait for the device."""
-        batch = self.ranks.share(self.views.draw(step))
+        batch = self.ranks.share(self.views.draw(step, own=not self.is_eq1))
         if self.is_eq1:
             losses = self._eq1(batch)
             self.losses += losses.detach()
@@ -121,7 +121,7 @@ class Steps:
 
     def _eq1(self, batch: Batch) -> Tensor:
         """Eq. 1 of every arm, per visible keypoint and sample; [A]."""
-        X, visible, category, _ = batch
+        X, visible, category = batch[:3]
         Y = self._network(X, visible, category)
         mask = None if visible is None else visible.flatten(0, 1)
         camera = self.arms[0].config.objective.camera

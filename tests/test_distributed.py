@@ -65,7 +65,7 @@ def test_two_processes_train_the_run_of_one(tmp_path, root, monkeypatch):
 
 
 def test_shares_make_up_the_batch():
-    batch = Batch(torch.randn(2, 6, 5, 2), torch.rand(2, 6, 5) > 0.5, torch.randint(3, (2, 6)), [])
+    batch = Batch(torch.randn(2, 6, 5, 2), torch.rand(2, 6, 5) > 0.5, torch.randint(3, (2, 6)))
     shares = [Ranks(rank, 3).share(batch) for rank in range(3)]
     for part in ("X", "visible", "category"):
         together = torch.stack([getattr(share, part) for share in shares], 2).flatten(1, 2)
