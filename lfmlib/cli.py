@@ -1,4 +1,4 @@
-"""The command line, `lfm lift | train | data | doctor`. Heavy imports stand inside commands, so that help is instant.
+"""The command line, `lfm lift | export | train | data | doctor`. Heavy imports stand inside commands: help is instant.
 
 A command is an entry of COMMANDS: a line of help, a function that declares its arguments, one that runs it.
 """
@@ -14,6 +14,10 @@ from pathlib import Path
 from lfmlib import __version__, cli_data, cli_train
 from lfmlib.cli_train import DONE, FAILED, STOPPED, WRONG, say
 from lfmlib.commands import Command, check_writable, declare
+
+EXPORT_NOTE = """\
+The file takes normalised keypoints and gives the shape in the network's own frame. What goes in and comes out stands in
+its metadata and in docs/lift_your_keypoints.md."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,17 +38,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has enough (`lfm data list | head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
         return DONE
-    except (ValueError, OSError) as error:
-        if args.debug:
-            traceback.print_exc()
-        message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
-        say(f"error: {''.join(c if c.isprintable() else ' ' for c in message)}")  # a file's bytes may be in it
-        return WRONG
     except ModuleNotFoundError as error:
         if args.debug:
             traceback.print_exc()
         say(f"error: {error}: this installation is not complete; set it up again as the README says")
         return FAILED
+    except (ValueError, OSError, ImportError) as error:  # ImportError: ours, of an extra that is not installed
+        if args.debug:
+            traceback.print_exc()
+        message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
+        say(f"error: {''.join(c if c.isprintable() else ' ' for c in message)}")  # a file's bytes may be in it
+        return WRONG
     except KeyboardInterrupt:
         say("stopped")
         return STOPPED
@@ -71,20 +75,31 @@ def _lift_arguments(parser: ArgumentParser) -> None:
     add("--mirror", action="store_true", help="negate the depth: for a run whose shapes come out inside out")
     add("--skip-unusable", action="store_true", help="leave out frames that cannot be lifted (fewer than 3 keypoints)")
     add("--force", action="store_true", help="replace OUT if it exists")
-    add("--runs", metavar="DIR", help="folder of runs (LFM_RUNS, or runs/ of the repository)")
+    add("--engine", choices=("torch", "compiled", "onnx"), default="torch", help="what computes: PyTorch (default), "
+        "the same through torch.compile, or ONNX Runtime (fast for few frames; needs the extra [onnx])")  # fmt: skip
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (cpu)")
+    _runs_argument(parser)
+
+
+def _runs_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("--runs", metavar="DIR", help="folder of runs (LFM_RUNS, or runs/ of the repository)")
 
 
 def _lift(args: Namespace) -> int:
     source, target = Path(args.input), Path(args.output)
     _check_target(source, target, args.force)
+    import torch
+
     from lfmlib import lifting
     from lfmlib.data import formats
     from lfmlib.store import RunStore
 
     if target.suffix.lower() not in formats.SUFFIXES:
         raise ValueError(f"{target}: unknown suffix {target.suffix!r}, expected one of {' '.join(formats.SUFFIXES)}")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch sees no GPU here (`lfm doctor` says more)")
     given = formats.read_keypoints(source)
-    loaded = lifting.load(args.model, RunStore(args.runs))
+    loaded = lifting.load(args.model, RunStore(args.runs), args.device, args.engine)
     rig = loaded.rig(args.category)
     try:
         points, visible, names, frames = formats.match_rig(given, rig)
@@ -124,6 +139,29 @@ def _check_target(source: Path, target: Path, force: bool) -> None:
     check_writable(target, force)
 
 
+def _export_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("model", metavar="RUN", help="a model.safetensors file, a run's folder, or a run's id")
+    parser.add_argument("output", metavar="OUT", help="where the network goes, .onnx")
+    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    _runs_argument(parser)
+
+
+def _export(args: Namespace) -> int:
+    target = Path(args.output)
+    if target.suffix.lower() != ".onnx":
+        raise ValueError(f"{target}: unknown suffix {target.suffix!r}, expected .onnx")
+    check_writable(target, args.force)
+    from lfmlib import files, lifting, onnx_graph
+    from lfmlib.store import RunStore
+
+    loaded = lifting.load(args.model, RunStore(args.runs))
+    files.write_bytes(target, onnx_graph.graph(loaded))
+    inputs = "keypoints, visible" + ", category" * (len(loaded.rigs) > 1)
+    say(f"{inputs} -> {loaded.config.objective.output}, of {', '.join(loaded.names)} -> {target}")
+    say(f"keypoints: {onnx_graph.NORMALISATION}")
+    return DONE
+
+
 def _doctor(args: Namespace) -> int:
     from lfmlib import doctor
 
@@ -138,15 +176,12 @@ def _doctor(args: Namespace) -> int:
     return FAILED if counts["fail"] else DONE
 
 
-def _doctor_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--runs", metavar="DIR", help="folder of runs (LFM_RUNS, or runs/ of the repository)")
-
-
 COMMANDS = {
     "lift": Command("lift 2D keypoints of a file to 3D", "See docs/lift_your_keypoints.md.", _lift_arguments, _lift),
+    "export": Command("write a run's network as ONNX", EXPORT_NOTE, _export_arguments, _export),
     "train": Command("train a lifter from 2D views", cli_train.TRAIN_NOTE, cli_train.arguments, cli_train.run),
     "data": Command("list, make, convert, check or fetch data", cli_data.NOTE, cli_data.arguments, cli_data.run),
-    "doctor": Command("check this installation", "Exit code 1 if something fails.", _doctor_arguments, _doctor),
+    "doctor": Command("check this installation", "Exit code 1 if something fails.", _runs_argument, _doctor),
 }
 
 if __name__ == "__main__":

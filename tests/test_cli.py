@@ -20,6 +20,7 @@ from lfmlib import cli, cli_train, doctor, encodings, files, lifting, model, rig
 from lfmlib.data import formats, real, synthetic
 from lfmlib.objectives import ObjectiveConfig
 from lfmlib.runs import RunConfig
+from lfmlib.steps import Steps
 from lfmlib.store import RunStore
 
 CHAIR = "synthetic_chair10"
@@ -306,18 +307,18 @@ def test_settings_go_from_the_file_to_options_to_set(lfm, tmp_path):
 
 def test_a_stopped_run_goes_on_to_the_same_record(lfm, runs, run, tmp_path, monkeypatch, capsys):
     words = ["train", CHAIR, "--steps", "30", *TINY, "--runs", str(tmp_path)]
-    one_step, count = training._Trainer._one_step, 0
+    one, count = Steps.one, 0
 
     def stop(self):
         nonlocal count
         count += 1
         if count == 20:
             raise KeyboardInterrupt
-        one_step(self)
+        one(self)
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-        patch.setattr(training._Trainer, "_one_step", stop)
+        patch.setattr(Steps, "one", stop)
         assert cli.main(words) == 130
     err = capsys.readouterr().err
     assert "lfm train synthetic_chair10 --steps 30" in err and "Traceback" not in err

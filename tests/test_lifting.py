@@ -1,17 +1,24 @@
 """Lifting: equivariant to where and how large the input is, blind to order, batching and what is not visible."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from lfmlib import files, geometry, lifting, metrics, rigs, training
+from lfmlib import files, geometry, lifting, lifting_checks, metrics, rigs, training
 from lfmlib.data.batches import ViewSampler, evaluation_views
 from lfmlib.data.views import normalise
-from lfmlib.lifting import LoadedLifter, lift, load, usable
+from lfmlib.lifting import LoadedLifter, lift, load, usable, with_engine
+from lfmlib.lifting_checks import check_form
 from lfmlib.model import Lifter, LifterConfig
 from lfmlib.objectives import ObjectiveConfig
 from lfmlib.objectives.fitting import read_out
@@ -49,6 +56,32 @@ def views():
     return drawn.X.double() * 100 + torch.tensor([640.0, 360.0], dtype=torch.float64), drawn.visible
 
 
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Without the checks of types: a tracer's sizes are no numbers."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+class Created(TorchDispatchMode):
+    """Lists the lengths of the tensors that PyTorch makes, and whether they are whole: views are not made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **kwargs or {})
+        given = {v.untyped_storage().data_ptr() for v in args if isinstance(v, torch.Tensor)}
+        for value in result if isinstance(result, tuple) else (result,):
+            if isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() not in given:
+                self.sizes.append(value.numel() * value.element_size())
+        return result
+
+
 def close(a, b, scale=100.0):
     torch.testing.assert_close(a, b, rtol=0, atol=2e-4 * scale)
 
@@ -75,6 +108,29 @@ def test_order_and_batches_do_not_matter(loaded, views, generator, monkeypatch):
         close(lift(loaded, X, visible, CHAIR, batch=batch).shapes, plain.shapes)
     monkeypatch.setattr(lifting, "LARGEST_BATCH", 1)  # a wide model: one sample at a time
     close(lift(loaded, X, visible, CHAIR).shapes, plain.shapes)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_only_the_results_grow_with_the_number_of_samples(loaded, masked, monkeypatch):
+    monkeypatch.setattr(lifting_checks, "CHUNK", 8)
+    largest = []
+    for count in (32, 160):
+        X = torch.randn(count, 10, 2, generator=torch.Generator().manual_seed(0))
+        visible = None
+        if masked:
+            visible = torch.ones(count, 10, dtype=torch.bool)
+            visible[:, 4] = False
+        with Created() as created:
+            lift(loaded, X, visible, CHAIR, batch=8)
+        results = [4 * count * 30, 4 * count * 30, 4 * count, *[count * 10] * (not masked)]
+        for size in results:
+            created.sizes.remove(size)
+        largest.append(max(created.sizes))
+    assert largest[0] == largest[1]
+    with Created() as created:
+        usable(X, visible)
+    created.sizes.remove(160)
+    assert max(created.sizes) < 8 * 10 * 2 * 8
 
 
 @pytest.mark.parametrize("kind", lifting.READ_OUTS)
@@ -117,6 +173,48 @@ def test_what_is_not_visible_does_not_matter_and_is_predicted(loaded, views):
     everything = torch.ones_like(visible)
     complete = torch.where(visible[..., None], X, plain.shapes[..., :2])
     close(lift(loaded, complete, everything, CHAIR).shapes, lift(loaded, complete, None, CHAIR).shapes)
+
+
+def test_compiled_on_demand_and_as_it_is_where_that_fails(loaded, views, monkeypatch, caplog):
+    X, visible = views
+    calls = []
+
+    def compiler(network, dynamic):
+        calls.append(dynamic)
+        return lambda *inputs: calls.append(len(inputs[0])) or network(*inputs)
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    compiled, plain = with_engine(loaded, "compiled"), lift(loaded, X, visible, CHAIR)
+    assert calls == []
+    for _ in range(2):
+        close(lift(compiled, X, visible, CHAIR).shapes, plain.shapes)
+    assert calls == [True, len(X), len(X)]  # compiled once, for any batch
+    close(lift(compiled, X[:1], visible[:1], CHAIR).shapes, plain.shapes[:1])
+    assert len(calls) == 3  # one sample goes uncompiled
+    monkeypatch.setattr(torch, "compile", lambda network, dynamic: lambda *inputs: 1 / 0)
+    compiled = with_engine(loaded, "compiled")
+    for _ in range(2):
+        assert torch.equal(lift(compiled, X, visible, CHAIR).shapes, plain.shapes)
+    assert caplog.text.count("torch.compile does not work here, the network runs uncompiled (division by zero)") == 1
+
+
+COMPILED = """
+import sys, torch
+from lfmlib import lifting
+plain, compiled = (lifting.load(sys.argv[1], device=sys.argv[2], engine=engine) for engine in ("torch", "compiled"))
+X = torch.randn(50, 10, 2, generator=torch.Generator().manual_seed(0))
+for count in (50, 49):
+    a, b = (lifting.lift(lifter, X[:count], category=sys.argv[3]).shapes for lifter in (plain, compiled))
+    torch.testing.assert_close(a, b, rtol=0, atol=1e-3)
+assert compiled.engine.network.works
+"""
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_compiled_for_a_gpu(store, record, root):
+    """In a process of its own: the checks of types cannot be compiled."""
+    words = [sys.executable, "-c", COMPILED, str(store.folder(record["id"])), "cuda", CHAIR]
+    subprocess.run(words, check=True, cwd=root)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -163,6 +261,14 @@ def test_loads_by_file_by_folder_and_by_id(loaded, store, record):
         assert not again.lifter.training
         for name, value in loaded.lifter.state_dict().items():
             assert torch.equal(value, again.lifter.state_dict()[name])
+
+
+def test_engines_are_checked(loaded):
+    with pytest.raises(ValueError, match="unknown engine 'onx'.*did you mean 'onnx'"):
+        with_engine(loaded, "onx")
+    elsewhere = LoadedLifter(Lifter(CONFIG.model, loaded.rigs).to("meta"), CONFIG, loaded.rigs)
+    with pytest.raises(ValueError, match="computes on the CPU, but the network is on meta"):
+        with_engine(elsewhere, "onnx")
 
 
 def altered(store, record, tmp_path, header=None, tensors=None):
@@ -287,7 +393,7 @@ def test_bad_input_is_named(loaded, case):
 def test_what_is_no_tensor_is_named():
     for keypoints, visible, message in ((GOOD.numpy(), None, "ndarray, expected"), (GOOD, MASK.tolist(), "is list")):
         with pytest.raises(ValueError, match=message):  # `lift` itself is type-checked in tests, before it can speak
-            lifting._checked(rigs.get(CHAIR), keypoints, visible, None)
+            check_form(rigs.get(CHAIR), keypoints, visible, None)
 
 
 def test_usable_is_what_lift_accepts(loaded):
