@@ -281,7 +281,7 @@ def test_what_is_missing_is_named(eager, run, monkeypatch):
         lifting.load(run, engine="onnx")
 
 
-def test_on_the_command_line(run, made, tmp_path, capsys):
+def test_on_the_command_line(run, made, tmp_path, capsys, monkeypatch):
     X, visible = pictures(3, 10)
     source = tmp_path / "in.npz"
     np.savez(source, keypoints_2d=X.numpy(), visible=visible.numpy())
@@ -306,3 +306,8 @@ def test_on_the_command_line(run, made, tmp_path, capsys):
         assert cli.main(["export", *map(str, words)]) == code
         assert said in capsys.readouterr().err
     onnx.checker.check_model(str(tmp_path / "net.onnx"))
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "lfmlib.onnx_engine")
+    words = ["lift", source, tmp_path / "o.npz", "--model", run, "--category", CHAIR, "--engine", "onnx"]
+    assert cli.main([str(word) for word in words]) == 2
+    assert capsys.readouterr().err == "lfm: error: engine 'onnx' needs onnxruntime: pip install 'lfmlib[onnx]'\n"
