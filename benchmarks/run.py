@@ -1,57 +1,78 @@
-"""Every benchmark, one after the other, into one file that says on which machine and commit it was measured.
+"""Every benchmark, or some: paired timings, beside the floor that the hardware sets.
 
-    python benchmarks/run.py [--runs 7] [--full] [--out results/benchmarks.json]
+    python benchmarks/run.py                                        everything that a CPU can do, some minutes
+    python benchmarks/run.py --device cuda --profile full --only gpu_must    what a GPU has to reach, one call
+    python benchmarks/run.py --only fit training --profile smoke    these groups, does it run
 
-Ratios are ours / other: below 1 is faster. Nothing is asserted here.
+Groups: see --help. Ratios are ours / other; the table shows the inverse, "x faster". Each record is written as soon as
+it is measured and replaces an older one of the same thing, so that a call that is cut loses little; --resume leaves out
+what the file holds already. Nothing is asserted here.
 """
 
 import argparse
+import logging
 import sys
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-import bench_data
-import bench_fit
-import bench_import
-import bench_step
+import torch
 
 from lfmlib import provenance
-from lfmlib.files import read_json, write_json
+from lfmlib.efficiency import suite, targets
+from lfmlib.efficiency.records import Record, Results
+from lfmlib.efficiency.setting import PROFILES, Setting
+
+NOTEBOOK = "11_efficiency"
 
 
-def collect(module, options: list[str]) -> list[dict]:
-    """Runs a benchmark's main with these options and reads what it wrote."""
-    with tempfile.TemporaryDirectory() as folder:
-        out, given = Path(folder) / "records.json", sys.argv
-        sys.argv = [module.__file__, *options, "--out", str(out)]
-        try:
-            module.main()
-        finally:
-            sys.argv = given
-        return read_json(out)
+def line(record: Record) -> str:
+    """A record as a row of the table."""
+    size = " ".join(f"{name}={value:,}" for name, value in record.sizes.items())
+    share = "" if record.share is None else f"{100 * record.share:6.1f} %"
+    theirs = factor = spread = ""
+    if record.ratio is not None:
+        theirs, factor = f"{1e3 * record.other_s:.3f}", f"{1 / record.ratio:.2f}"
+        spread = f"{1 / max(record.runs):.2f}-{1 / min(record.runs):.2f}"
+    extra = f"  {record.counts['peak_bytes'] / 2**20:.0f} MiB" if "peak_bytes" in record.counts else ""
+    what = f"{record.name} | {record.other}" if record.other else record.name
+    return (f"{what:66}{size + ' ' + record.dtype:62}{1e3 * record.ours_s:12.3f}{theirs:>12}{factor:>9}"
+            f"{spread:>14}{share:>9}{extra}")  # fmt: skip
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0: all measured; 1: a contest failed; 2: the call itself was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--full", action="store_true", help="the training step also at the paper's width and depth")
-    parser.add_argument("--out", type=Path, default=provenance.results_root() / "benchmarks.json")
-    options = parser.parse_args()
-
-    records = []
-    full = ["--full"] if options.full else []
-    for module, extra in ((bench_fit, []), (bench_import, []), (bench_step, full), (bench_data, [])):
-        records += collect(module, ["--runs", str(options.runs), *extra])
-        print(flush=True)
-    print(f"{'comparison':46}{'other':30}{'size':46}{'ratio':>7}")
-    for record in records:
-        size = " ".join(f"{name}={value}" for name, value in record["sizes"].items())
-        print(f"{record['name']:46}{record['other']:30}{size:46}{record['ratio']:7.3f}")
-    write_json(options.out, {
-        **provenance.commit(), "finished": provenance.now(), "machine": provenance.machine(), "benchmarks": records,
-    })  # fmt: skip
-    print(f"\n{options.out}")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--profile", choices=PROFILES, help="sizes; by default cpu, on a GPU full")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME",
+                        help=f"groups, or beginnings of their names: {', '.join(suite.GROUPS)}")  # fmt: skip
+    parser.add_argument("--out", type=Path, help=f"by default results/<profile>/{NOTEBOOK}/benchmarks.json")
+    parser.add_argument("--resume", action="store_true", help="do not measure again what the file holds already")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    profile = options.profile or ("full" if options.device == "cuda" else "cpu")
+    out = options.out or provenance.results_root() / profile / NOTEBOOK / "benchmarks.json"
+    try:
+        chosen = suite.groups(options.only)
+        setting, results = Setting(profile, options.device), Results(out)
+    except (ValueError, OSError) as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return 2
+    print(f"{suite.device_name(setting)}, {setting.threads} threads, torch {torch.__version__}, profile {profile}")
+    print(f"{'ours | other':66}{'size':62}{'ours ms':>12}{'other ms':>12}{'x faster':>9}{'range':>14}{'floor':>9}")
+    measured: list[Record] = []
+    failures = suite.measure(chosen, setting, results, options.resume,
+                             lambda r: (measured.append(r), print(line(r), flush=True)))  # fmt: skip
+    rows = targets.reached([r for r in results.records if r.group in chosen])
+    if rows:
+        print("\nto be reached")
+    for row in rows:
+        print(f"  {'yes' if row.met else 'NO ':4}{row.what:52}{row.goal:>12}{row.measured:>12}  {row.against}")
+    print(f"\n{len(measured)} records in {out}")
+    for failure in failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    return int(bool(failures))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

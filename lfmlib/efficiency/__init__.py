@@ -1,0 +1,1 @@
+"""What things cost: paired timings against the obvious alternatives, beside the floor that the hardware sets."""
