@@ -51,6 +51,8 @@ _LARGE = {"arms": 48, "width": 256, "depth": 16}
 TARGETS = (
     Target("stack of 8 small arms: arm-steps per second", 1.3, "x",
            _is("training_arms", training.NAME, **_EIGHT), _faster),
+    Target("8 small arms as a grid trains them: arm-steps per second", 1.3, "x",
+           _is("training_arms", training.GRID, **_EIGHT), _faster),
     Target("fit and gradient, B = 65,536", 10, "x", _is(fit.GROUP, fit.GRADIENT, fit.SVD, batch=65_536), _faster),
     Target("lift of one sample, ONNX Runtime", 3, "x",
            _is(inference.GROUP, f"{inference.LIFT}, {inference.ONNX}", samples=1, **_SMALL), _faster),

@@ -17,6 +17,7 @@ from lfmlib.runs import RunConfig
 from lfmlib.steps import Steps
 
 NAME = "stack of arms"
+GRID = "arms as a grid trains them"  # on a CPU: processes of one thread, a core each
 EAGER = "one by one, plain PyTorch"
 SINGLE = "one by one, own step"
 SPREAD = "one by one, a process of one thread per core"
@@ -58,6 +59,7 @@ def contests(group: str, setting: Setting) -> Iterator[Contest]:
             for other, threads in ways:
                 if (other, threads) != (EAGER, setting.threads):
                     yield contest(setting, group, other, sizes, threads)
+            yield as_a_grid(setting, group, sizes)
 
 
 def contest(
@@ -68,6 +70,17 @@ def contest(
     name = other if threads == setting.threads or other == SPREAD else f"{other}, {threads} thread"
     make = partial(_make, setting, config, sizes["arms"], other, threads)
     return Contest(group, NAME, name, sizes, make, precision, setting.threads, partial(counts, config, sizes["arms"]))
+
+
+def as_a_grid(setting: Setting, group: str, sizes: dict[str, int]) -> Contest:
+    """Arms spread over processes, as `run_grid` does with arms of this size, against one by one on all threads."""
+    config = inputs.run_config(*(sizes[k] for k in ("width", "depth", "batch", "keypoints")), precision="float32")
+
+    def make(keep: ExitStack) -> tuple[Turn, Turn]:
+        ours = workers.turns(asdict(config), sizes["arms"], setting.threads, keep)
+        return ours, one_by_one(setting, config, sizes["arms"], EAGER, setting.threads, keep)
+
+    return Contest(group, GRID, EAGER, sizes, make, "float32", setting.threads, partial(counts, config, sizes["arms"]))
 
 
 def counts(config: RunConfig, count: int) -> dict[str, Number]:
