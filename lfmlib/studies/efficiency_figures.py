@@ -48,7 +48,7 @@ def figure_training(study: Study) -> "matplotlib.figure.Figure":
 
 def figure_variants(study: Study) -> "matplotlib.figure.Figure":
     """Arm-steps per second of every way to train the same arms on this machine, beside the stack's."""
-    records = [r for r in study.records if r.group == "training_arms"]
+    records = [r for r in study.records if r.group == "training_arms" and r.name == training.NAME]
     arms = [r.sizes["arms"] for r in records]
     chosen = max(sorted(set(arms)), key=arms.count)  # where the most ways were measured
     rows = sorted((r for r in records if r.sizes["arms"] == chosen), key=lambda r: -r.ratio)
