@@ -37,7 +37,8 @@ def unchecked():
 
 @pytest.mark.parametrize("group", [g for g in suite.GROUPS if g not in ("import", "end_to_end")])
 def test_every_contest_runs(group, unchecked):
-    contests = [c for c in suite.GROUPS[group](TINY) if c.other != training.SPREAD and c.name != inference.MEMORY]
+    apart = {training.SPREAD, training.STACKS, inference.MEMORY}  # processes: tested by themselves
+    contests = [c for c in suite.GROUPS[group](TINY) if not {c.name, c.other} & apart]
     assert contests
     for contest in contests:
         try:
@@ -53,7 +54,7 @@ def test_every_contest_runs(group, unchecked):
 def test_arms_in_processes_take_their_turns_and_the_processes_end():
     config = asdict(inputs.run_config(16, 1, 4, 5))
     with ExitStack() as keep:
-        turn = processes.turns(config, 2, 1, keep)
+        turn = processes.turns(config, 2, 1, keep, stacked=True)
         assert len(multiprocessing.active_children()) == 1 and turn() > 0
     assert not multiprocessing.active_children()
     assert processes.shares(8, 3) == [3, 3, 2] and processes.shares(1, 4) == [1]

@@ -1,15 +1,16 @@
 """Notebook 11 from records that the test makes up: curves, laws, tables, figures, verdicts; and the command."""
 
-import importlib.util
 import json
 import math
+import os
+import subprocess
 import sys
 
 import pytest
 import torch
 
 from lfmlib import verdicts
-from lfmlib.efficiency import counting, fit, gpu_must, hardware, inference, step, suite, training
+from lfmlib.efficiency import command, counting, fit, gpu_must, hardware, inference, step, suite, training
 from lfmlib.efficiency.hardware import Hardware
 from lfmlib.efficiency.records import Contest, Record, Results
 from lfmlib.efficiency.setting import Setting
@@ -127,30 +128,30 @@ def test_parameters_of_a_depth():
 def test_measuring_keeps_other_devices_and_names_what_failed(tmp_path, monkeypatch):
     path = tmp_path / "b.json"
     Results(path).add(made_up(next(iter(gpu_must.contests(Setting("full"))))))
-    turn = lambda: 1.0  # noqa: E731
-    good = Contest("fit", "good", "x", {"batch": 1}, lambda _: (turn, turn))
-    monkeypatch.setattr(suite, "GROUPS", {"fit": lambda _: [good]})
+    here = suite.device_name(Setting("smoke"))
+
+    def run(call, env, code=0, **_):
+        assert call[2:7] == ["lfmlib.efficiency.command", "--profile", "smoke", "--device", "cpu"]
+        good = made_up(next(iter(fit.contests(Setting("smoke")))))
+        Results(path).add(Record(**good.as_dict() | {"device": here}))
+        return subprocess.CompletedProcess(call, code, "", "failed: fit: bad against x")
+
+    monkeypatch.setattr(study.subprocess, "run", run)
     found = study.measure("smoke", path)
-    assert [r.name for r in found.records] == ["good"] and len(found.all) == 2 == len(json.loads(path.read_text()))
-
-    def fail(_):
-        raise RuntimeError("broken")
-
-    bad = Contest("fit", "bad", "x", {"batch": 1}, fail)
-    monkeypatch.setattr(suite, "GROUPS", {"fit": lambda _: [bad, good]})
-    with pytest.raises(RuntimeError, match="1 contests failed: fit: bad against x .*broken"):
+    assert [r.name for r in found.records] == ["fit"] and len(found.all) == 2 == len(json.loads(path.read_text()))
+    monkeypatch.setattr(study.subprocess, "run", lambda *a, **k: run(*a, code=1, **k))
+    with pytest.raises(RuntimeError, match="failed: fit: bad against x"):
         study.measure("smoke", path)
 
 
-@pytest.fixture
-def command(root):
-    spec = importlib.util.spec_from_file_location("benchmarks_run", root / "benchmarks" / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    """The command measures in this process."""
+    for name, value in command.ALLOCATOR.items():
+        monkeypatch.setenv(name, value)
 
 
-def test_the_command_measures_prints_and_writes(command, tmp_path, capsys, results):
+def test_the_command_measures_prints_and_writes(tmp_path, capsys, results):
     out = tmp_path / "b.json"
     assert command.main(["--device", "cpu", "--profile", "smoke", "--only", "hardware", "--out", str(out)]) == 0
     said = capsys.readouterr().out
@@ -159,7 +160,7 @@ def test_the_command_measures_prints_and_writes(command, tmp_path, capsys, resul
     assert (results / "smoke" / "11_efficiency" / "benchmarks.json").exists()
 
 
-def test_the_command_says_what_was_wrong(command, tmp_path, capsys, monkeypatch):
+def test_the_command_says_what_was_wrong(tmp_path, capsys, monkeypatch):
     assert command.main(["--device", "cpu", "--only", "nothing"]) == 2
     assert "unknown group 'nothing'" in capsys.readouterr().err
     if not torch.cuda.is_available():
@@ -178,9 +179,27 @@ def test_the_command_says_what_was_wrong(command, tmp_path, capsys, monkeypatch)
     assert "failed: fit: a against b" in capsys.readouterr().err
 
 
-def test_a_line_for_every_record(command, measured, monkeypatch):
+def test_the_script_starts_a_process_that_keeps_its_memory(root, monkeypatch, tmp_path):
+    out = tmp_path / "b.json"
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_")
+    call = [
+        sys.executable,
+        root / "benchmarks" / "run.py",
+        "--device",
+        "cpu",
+        "--profile",
+        "smoke",
+        "--only",
+        "hardware",
+    ]
+    done = subprocess.run(
+        [*call, "--out", out], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(root)}
+    )
+    assert done.returncode == 0 and "2 records in" in done.stdout and len(json.loads(out.read_text())) == 2
+
+
+def test_a_line_for_every_record(measured):
     for record in measured.records:
         text = command.line(record)
         assert record.name in text and ("2.00" in text or not record.other)
     assert "512 MiB" in command.line([r for r in measured.records if r.name == inference.MEMORY][0])
-    assert sys.modules.get("benchmarks_run") is None

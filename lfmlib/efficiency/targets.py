@@ -50,7 +50,7 @@ _EIGHT = _SMALL | {"arms": 8, "batch": 64}
 _LARGE = {"arms": 48, "width": 256, "depth": 16}
 TARGETS = (
     Target("stack of 8 small arms: arm-steps per second", 1.3, "x",
-           _is("training_arms", training.NAME, **_EIGHT), _faster),
+           _is("training_arms", training.NAME, "one by one", **_EIGHT), _faster),
     Target("8 small arms as a grid trains them: arm-steps per second", 1.3, "x",
            _is("training_arms", training.GRID, **_EIGHT), _faster),
     Target("fit and gradient, B = 65,536", 10, "x", _is(fit.GROUP, fit.GRADIENT, fit.SVD, batch=65_536), _faster),

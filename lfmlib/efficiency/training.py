@@ -21,6 +21,7 @@ GRID = "arms as a grid trains them"  # on a CPU: processes of one thread, a core
 EAGER = "one by one, plain PyTorch"
 SINGLE = "one by one, own step"
 SPREAD = "one by one, a process of one thread per core"
+STACKS = "stacks, a process of one thread per core"
 COMPILED_CALLS = 8  # steps until a step is compiled and recorded on a GPU
 
 # each group: the axis that it varies, its values, and what is held
@@ -55,7 +56,7 @@ def contests(group: str, setting: Setting) -> Iterator[Contest]:
         sizes = base | {axis: value} | ({"arms": FEW} if axis == "batch" else {})
         yield contest(setting, group, EAGER, sizes, setting.threads)
         if setting.device == "cpu" and axis == "arms" and value == ALL_VARIANTS_AT[_small(setting.profile)]:
-            ways = dict.fromkeys([(EAGER, 1), (SINGLE, setting.threads), (SINGLE, 1), (SPREAD, 1)])
+            ways = dict.fromkeys([(EAGER, 1), (SINGLE, setting.threads), (SINGLE, 1), (SPREAD, 1), (STACKS, 1)])
             for other, threads in ways:
                 if (other, threads) != (EAGER, setting.threads):
                     yield contest(setting, group, other, sizes, threads)
@@ -67,7 +68,7 @@ def contest(
 ) -> Contest:
     """A stack on all threads against the same arms one by one on so many."""
     config = inputs.run_config(*(sizes[k] for k in ("width", "depth", "batch", "keypoints")), precision=precision)
-    name = other if threads == setting.threads or other == SPREAD else f"{other}, {threads} thread"
+    name = other if threads == setting.threads or other in (SPREAD, STACKS) else f"{other}, {threads} thread"
     make = partial(_make, setting, config, sizes["arms"], other, threads)
     return Contest(group, NAME, name, sizes, make, precision, setting.threads, partial(counts, config, sizes["arms"]))
 
@@ -110,8 +111,8 @@ def stacked(setting: Setting, config: RunConfig, count: int, keep: ExitStack, st
 
 def one_by_one(setting: Setting, config: RunConfig, count: int, other: str, threads: int, keep: ExitStack) -> Turn:
     """A step of each arm, one after the other, or in processes."""
-    if other == SPREAD:
-        return workers.turns(asdict(config), count, setting.threads, keep)
+    if other in (SPREAD, STACKS):
+        return workers.turns(asdict(config), count, setting.threads, keep, other == STACKS)
     made = inputs.arms(config, count, setting.device, keep)
     calls = [EagerArm(arm).step if other == EAGER else endless(Steps([arm], [{}], setting.device)) for arm in made]
     warm_up = _warm_up(setting, config, compiled=other == SINGLE)

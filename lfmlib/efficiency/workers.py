@@ -14,7 +14,7 @@ PATIENCE = 120.0  # seconds that a process may take to start, or for a step
 WARM_UP = 3
 
 
-def turns(config: dict[str, Any], count: int, processes: int, keep: ExitStack) -> Turn:
+def turns(config: dict[str, Any], count: int, processes: int, keep: ExitStack, stacked: bool = False) -> Turn:
     """A turn in which each of `count` arms takes a step, shared out over processes that work at once.
 
     Args:
@@ -22,11 +22,12 @@ def turns(config: dict[str, Any], count: int, processes: int, keep: ExitStack) -
         count: arms.
         processes: at most as many as arms.
         keep: ends the processes.
+        stacked: a process trains its arms as one stack; else one by one.
     Raises:
         RuntimeError: a process ended or gave no answer.
     """
     with environment(WORKER_ENVIRONMENT):
-        workers = [_Worker(config, share, keep) for share in shares(count, processes)]
+        workers = [_Worker(config, share, stacked, keep) for share in shares(count, processes)]
     for worker in workers:
         worker.answer()  # it has started
 
@@ -51,10 +52,10 @@ def shares(count: int, processes: int) -> list[int]:
 class _Worker:
     """One process."""
 
-    def __init__(self, config: dict[str, Any], share: int, keep: ExitStack) -> None:
+    def __init__(self, config: dict[str, Any], share: int, stacked: bool, keep: ExitStack) -> None:
         context = get_context("spawn")
         self.here, there = context.Pipe()
-        self.process = context.Process(target=_serve, args=(config, share, there), daemon=True)
+        self.process = context.Process(target=_serve, args=(config, share, stacked, there), daemon=True)
         self.process.start()
         there.close()
         keep.callback(self.end)
@@ -81,7 +82,7 @@ class _Worker:
             self.process.join()
 
 
-def _serve(config: dict[str, Any], share: int, there: Connection) -> None:
+def _serve(config: dict[str, Any], share: int, stacked: bool, there: Connection) -> None:
     """A worker's life: a step of each of its arms whenever it is asked, until the other end is closed."""
     import torch
 
@@ -93,7 +94,8 @@ def _serve(config: dict[str, Any], share: int, there: Connection) -> None:
     torch.set_num_threads(1)
     with ExitStack() as keep:
         arms = inputs.arms(RunConfig.from_dict(config), share, "cpu", keep)
-        steps = [endless(Steps([arm], [{}], "cpu")) for arm in arms]
+        stacks = [arms] if stacked else [[arm] for arm in arms]
+        steps = [endless(Steps(stack, [{}] * len(stack), "cpu")) for stack in stacks]
         there.send(True)
         try:
             while there.recv():

@@ -1,7 +1,9 @@
 """What lifting and its training cost: Sec. 3.5's claims counted and timed, growth curves, and what is to be reached."""
 
-import logging
+import os
 import statistics
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lfmlib import verdicts
-from lfmlib.efficiency import counting, fit, inference, step, suite, targets, training
+from lfmlib.efficiency import command, counting, fit, inference, step, suite, targets, training
 from lfmlib.efficiency.growth import Growth, growth
 from lfmlib.efficiency.inputs import chain
 from lfmlib.efficiency.records import Record, Results
@@ -20,8 +22,6 @@ from lfmlib.verdicts import Verdict
 
 if TYPE_CHECKING:
     import pandas
-
-log = logging.getLogger(__name__)
 
 AXES = ("arms", "width", "depth", "batch", "keypoints", "samples")
 SAME = 3  # a count is the same for every seed; the rule for verdicts wants it three times
@@ -73,23 +73,25 @@ class Curve:
 
 
 def measure(profile: str, path: Path, device: str = "auto") -> Study:
-    """Measures all groups but those on request; every record is in the file as soon as it is there.
+    """Measures all groups but those on request, in a process of its own: see `efficiency.command`.
 
     Args:
         profile: smoke, cpu or full.
         path: of the file; records of other devices and of groups on request stay in it.
         device: "cpu", "cuda", or "auto": a GPU in profile full, if there is one, else the CPU.
     Raises:
-        RuntimeError: contests failed; names them, after all others were measured.
+        RuntimeError: contests failed; names them, after all others were measured and written.
     """
     if device == "auto":
         device = "cuda" if profile == "full" and torch.cuda.is_available() else "cpu"
-    setting, results = Setting(profile, device), Results(path)
-    failures = suite.measure(suite.groups(), setting, results)
-    if failures:
-        raise RuntimeError(f"{len(failures)} contests failed: {'; '.join(failures)}")
-    here = suite.device_name(setting)
-    return Study(here, [r for r in results.records if r.device == here], results.records)
+    setting = Setting(profile, device)
+    call = [sys.executable, "-m", command.__name__, "--profile", profile, "--device", device, "--out", str(path)]
+    package = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(call, env=os.environ | {"PYTHONPATH": package}, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"the benchmarks did not all go well:\n{done.stderr[-3000:]}")
+    here, records = suite.device_name(setting), Results(path).records
+    return Study(here, [r for r in records if r.device == here], records)
 
 
 def table(study: Study) -> "pandas.DataFrame":
