@@ -73,6 +73,8 @@ class Steps:
         self.weights = torch.tensor([o.reprojection for o in objectives], device=device, dtype=self.model.flat.dtype)
         self.losses, self.counted = torch.zeros(len(arms), device=device, dtype=torch.float64), 0
         self.bf16 = arms[0].config.precision == "bf16"
+        if cuda:
+            torch.compiler.reset()  # shapes of earlier stacks count towards the compiler's limit: past it, it gives up
         self.lift = self.ranks.wrap(torch.compile(self.model, dynamic=False) if cuda else self.model)
         hidden = any(arm.config.self_occlusion for arm in arms)  # asks the device for numbers: cannot be recorded
         recordable = cuda and self.is_eq1 and not hidden and self.ranks.world == 1
