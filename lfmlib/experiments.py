@@ -69,9 +69,9 @@ def run_grid(
         told = (len(set(ids)), len(records), len(missing), len(planned))
         log.info("%d runs, %d of them in the store, %d to train in %d stacks", *told)
     train = _train_here if here or not missing else _train_in_processes
-    for runs, failed in train([[missing[run] for run in stack] for stack in planned], store, workers, device):
+    for runs, failed in train([{run: missing[run] for run in stack} for stack in planned], store, workers, device):
         failures |= failed
-        for run in (run_id(config, RunData.of(config)) for config in runs):
+        for run in runs:
             if (record := store.record(run)) is None:
                 log.error("run %s failed: %s", run, failures.setdefault(run, "it ended without a record"))
                 continue
@@ -84,16 +84,16 @@ def run_grid(
     return [records[run] for run in ids]
 
 
-Stacks = list[list[RunConfig]]
-Outcome = tuple[list[RunConfig], dict[str, str]]  # a stack, and why runs of it failed
+Runs = dict[str, RunConfig]  # a stack, by run id
+Outcome = tuple[Runs, dict[str, str]]  # a stack, and why runs of it failed
 
 
-def _train_here(planned: Stacks, store: RunStore, workers: int, device: str) -> Iterator[Outcome]:
+def _train_here(planned: list[Runs], store: RunStore, workers: int, device: str) -> Iterator[Outcome]:
     for runs in planned:
         yield runs, _work(runs, store, device)
 
 
-def _train_in_processes(planned: Stacks, store: RunStore, workers: int, device: str) -> Iterator[Outcome]:
+def _train_in_processes(planned: list[Runs], store: RunStore, workers: int, device: str) -> Iterator[Outcome]:
     processes = min(workers, len(planned))
     with environment(WORKER_ENVIRONMENT), ProcessPoolExecutor(processes, get_context("spawn"), _start_worker) as pool:
         jobs = {pool.submit(_work, runs, str(store.root), device): runs for runs in planned}
@@ -102,21 +102,21 @@ def _train_in_processes(planned: Stacks, store: RunStore, workers: int, device: 
                 yield jobs[job], job.result()
             except BrokenProcessPool:
                 told = "its process died (killed, or out of memory); start again to go on"
-                yield jobs[job], {run_id(config, RunData.of(config)): told for config in jobs[job]}
+                yield jobs[job], dict.fromkeys(jobs[job], told)
 
 
 def _start_worker() -> None:
     torch.set_num_threads(1)
 
 
-def _work(runs: list[RunConfig], store: RunStore | str, device: str) -> dict[str, str]:
+def _work(runs: Runs, store: RunStore | str, device: str) -> dict[str, str]:
     """Trains runs, unless somebody else does; why some failed, by run id."""
     try:
-        work(runs, store, device)
+        work(runs.values(), store, device)
     except RunsFailed as error:
         return error.failures
     except OSError as error:
-        return {run_id(config, RunData.of(config)): str(error) for config in runs}
+        return dict.fromkeys(runs, str(error))
     return {}
 
 

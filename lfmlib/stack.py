@@ -34,12 +34,10 @@ class StackedLifter(nn.Module):
     def __init__(self, lifters: Sequence[Lifter]) -> None:
         super().__init__()
         _check_alike(lifters)
-        self.lifters = tuple(lifters)  # a tuple: they must not count as submodules
         first = lifters[0]
         config = first.config
         self.width, self.depth, self.heads = config.width, config.depth, config.heads
-        self.outputs, self.sizes = config.outputs, tuple(lifter.n_max for lifter in lifters)
-        self.n_max, self.categories = max(self.sizes), len(first.names)
+        self.outputs, self.categories = config.outputs, len(first.names)
         flat = tied(lifters)
         self.flat, self.flat_gradient = flat, torch.zeros_like(flat)  # no buffers: they belong to this process
         self.parts: dict[str, nn.Parameter] = {}
@@ -52,8 +50,9 @@ class StackedLifter(nn.Module):
             self.parts[name] = part
             self.gradient_parts.append(self.flat_gradient[:, span].view_as(part))
             at = span.stop
-        if "codes" not in self.parts:
-            self.fixed_codes = _padded([lifter.codes for lifter in lifters], self.n_max)
+        self.codes = self.parts.get("codes")  # where they are learned
+        if self.codes is None:
+            self.codes = _padded([lifter.codes for lifter in lifters])
         self.tpe_w, self.tpe_b = (torch.stack([getattr(m, name) for m in lifters]) for name in ("tpe_w", "tpe_b"))
         configs = [lifter.config for lifter in lifters]
         self.at_input = _Gate([c.at_input for c in configs], flat.device)
@@ -82,8 +81,7 @@ class StackedLifter(nn.Module):
         mask = None if visible is None else visible.view(A * B, 1, 1, N)
         code = None
         if self.at_input.any or any(gate.any for gate in self.at_layer):
-            codes = self.parts.get("codes", getattr(self, "fixed_codes", None))
-            phi = self._of_samples(codes[:, :, :N], category)  # [A, B or 1, N, D]
+            phi = self._of_samples(self.codes[:, :, :N], category)  # [A, B or 1, N, D]
             if self.at_input.any:
                 z = z + self.at_input(phi)
             if any(gate.any for gate in self.at_layer):
@@ -176,8 +174,9 @@ def _linear(z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.baddbmm(bias[:, None], z, weight.mT)
 
 
-def _padded(codes: Sequence[Tensor], n_max: int) -> Tensor:
-    """Codes [C, N, D] of every arm, filled with zeros to n_max keypoints; [A, C, Nmax, D]."""
+def _padded(codes: Sequence[Tensor]) -> Tensor:
+    """Codes [C, N, D] of every arm, filled with zeros to the largest N; [A, C, Nmax, D]."""
+    n_max = max(code.shape[1] for code in codes)
     return torch.stack([F.pad(code, (0, 0, 0, n_max - code.shape[1])) for code in codes])
 
 

@@ -1,5 +1,6 @@
 """The batches of a stack: arms that draw from the same data draw together, each with its own random numbers."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -34,14 +35,9 @@ class StackedViews:
     """
 
     def __init__(self, arms: Sequence[Arm]) -> None:
-        self.arms, self.batch = arms, arms[0].config.batch
-        self.groups: list[tuple[ViewSampler, list[Arm]]] = []
-        for arm in arms:
-            if self.groups and _source(self.groups[-1][1][0]) == _source(arm):
-                self.groups[-1][1].append(arm)
-            else:
-                self.groups.append((None, [arm]))
-        self.groups = [(_sampler(group), group) for _, group in self.groups]
+        self.batch = arms[0].config.batch
+        groups = [list(group) for _, group in itertools.groupby(arms, _source)]
+        self.groups = [(_sampler(group), group) for group in groups]
 
     @staticmethod
     def in_order(arms: Sequence[Arm]) -> list[Arm]:

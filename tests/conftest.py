@@ -45,6 +45,20 @@ def results(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
 
 
 @pytest.fixture
+def no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that train: asking git for the commit would be the longest part of their runs."""
+    monkeypatch.setenv("LFM_ROOT", str(tmp_path))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> "RunStore":  # noqa: F821
+    """An empty run store."""
+    from lfmlib.store import RunStore  # here: what is imported before pytest's type checks begin is not checked
+
+    return RunStore(tmp_path / "runs")
+
+
+@pytest.fixture
 def real_data() -> Path:
     """The folder that LFM_DATA names; the test is skipped where there is none."""
     folder = os.environ.get("LFM_DATA")

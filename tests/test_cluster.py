@@ -13,21 +13,12 @@ import pytest
 from tiny_runs import DONE, id_of, names, pretend, tiny
 
 from lfmlib import cluster, leases
-from lfmlib.store import RunStore
 from lfmlib.workers import work
 
 needs_submitit = pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="submitit is not installed")
 
 
-@pytest.fixture(autouse=True)
-def no_git(tmp_path, monkeypatch):
-    """Asking git for the commit would be the longest part of these runs."""
-    monkeypatch.setenv("LFM_ROOT", str(tmp_path))
-
-
-@pytest.fixture
-def store(tmp_path):
-    return RunStore(tmp_path / "runs")
+pytestmark = pytest.mark.usefixtures("no_git")
 
 
 def test_a_grid_travels_as_json(store):

@@ -60,9 +60,7 @@ GRIDS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_git(tmp_path, monkeypatch):
-    monkeypatch.setenv("LFM_ROOT", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("no_git")
 
 
 def weights(store, record):

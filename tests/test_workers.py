@@ -15,16 +15,7 @@ from lfmlib import cluster, leases, workers
 from lfmlib.store import RunStore, read_tensors
 from lfmlib.workers import work
 
-
-@pytest.fixture(autouse=True)
-def no_git(tmp_path, monkeypatch):
-    """Asking git for the commit would be the longest part of these runs."""
-    monkeypatch.setenv("LFM_ROOT", str(tmp_path))
-
-
-@pytest.fixture
-def store(tmp_path):
-    return RunStore(tmp_path / "runs")
+pytestmark = pytest.mark.usefixtures("no_git")
 
 
 FOUR = """
