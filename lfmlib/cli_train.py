@@ -87,7 +87,7 @@ def _run_config(args: Namespace) -> "RunConfig":
     from lfmlib.lifting import run_config
     from lfmlib.runs import RunConfig
 
-    settings = RunConfig(categories=("?",)).as_dict()
+    settings = RunConfig(categories=("?",)).as_dict(complete=True)
     if args.config:
         for key, value in dotted(files.read_json(args.config), args.config).items():
             _put(settings, key, value, args.config)

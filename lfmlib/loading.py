@@ -167,11 +167,8 @@ def run_config(content: dict[str, Any]) -> RunConfig:
 
 def _rigs(content: list[dict[str, Any]]) -> tuple[Rig, ...]:
     """Inverse of writing rigs as JSON, which has no tuples."""
-    pairs = {"edges", "symmetry"}
-    return tuple(
-        Rig(**{
-            key: tuple(tuple(pair) for pair in value) if key in pairs else tuple(value) if key == "keypoints" else value
-            for key, value in rig.items()
-        })
-        for rig in content
-    )  # fmt: skip
+    return tuple(Rig(**{key: _tuples(value) for key, value in rig.items()}) for rig in content)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

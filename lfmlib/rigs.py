@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 UP_AXES = ("+x", "-x", "+y", "-y", "+z", "-z")
+Direction = tuple[tuple[int, ...], tuple[int, ...]]  # from the mean of some keypoints to the mean of others
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,12 @@ class Rig:
         mm: millimetres per unit; None where the unit is not metric.
         up: the data's axis that points away from the ground, one of +x -x +y -y +z -z.
         family: coarse group ("human", "vehicle", ...).
+        handed: three directions in the shape that tell it from its mirror image: to its left, up and to its front. In
+            a right-handed frame they have a positive triple product, whatever the pose; see `lfmlib.handedness`.
     Raises:
         ValueError: fewer than 3 keypoints, a repeated name, an index out of range, an edge from a keypoint to itself or
-            given twice, a keypoint in two symmetry pairs, mm not positive, or an unknown axis; names the rig.
+            given twice, a keypoint in two symmetry pairs, mm not positive, an unknown axis, or `handed` is not three
+            directions between keypoints that differ; names the rig.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Rig:
     mm: float | None = None
     up: str = "+y"
     family: str = "other"
+    handed: tuple[Direction, ...] | None = None
 
     def __post_init__(self) -> None:
         if len(self.keypoints) < 3:
@@ -63,6 +68,17 @@ class Rig:
             raise ValueError(f"rig {self.name!r}: mm is {self.mm}, expected millimetres per unit > 0 or None")
         if self.up not in UP_AXES:
             raise ValueError(f"rig {self.name!r}: up is {self.up!r}, expected one of {' '.join(UP_AXES)}")
+        if self.handed is not None and not (len(self.handed) == 3 and all(map(self._is_direction, self.handed))):
+            raise ValueError(
+                f"rig {self.name!r}: handed is {self.handed}, expected three pairs (from, to) of groups of keypoints, "
+                f"none empty or overlapping, with indices in 0..{self.n - 1}"
+            )
+
+    def _is_direction(self, pair: Direction) -> bool:
+        """Whether these are two groups of keypoints of the rig that have none in common."""
+        if len(pair) != 2 or not pair[0] or not pair[1] or set(pair[0]) & set(pair[1]):
+            return False
+        return all(0 <= i < self.n for i in (*pair[0], *pair[1]))
 
     @property
     def n(self) -> int:
@@ -101,6 +117,24 @@ def build(name: str, keypoints: Sequence[str], bones: Iterable[str] = (), **fiel
     pairs = fields.pop("symmetry", None)
     fields["symmetry"] = mirror_pairs(keypoints) if pairs is None else tuple((left, right) for left, right in pairs)
     return Rig(name=name, keypoints=keypoints, edges=tuple(edges), **fields)
+
+
+def directions(name: str, keypoints: Sequence[str], lines: Sequence[str]) -> tuple[Direction, ...]:
+    """Directions written in words: "right_hip > left_hip", several keypoints on a side stand for their mean.
+
+    Raises:
+        ValueError: a line has not two sides, or names an unknown keypoint; names the rig.
+    """
+    at = {keypoint: i for i, keypoint in enumerate(keypoints)}
+    found = []
+    for line in lines:
+        sides = [side.split() for side in line.split(" > ")]
+        if len(sides) != 2:
+            raise ValueError(f"rig {name!r}: direction {line!r} has {len(sides)} sides, expected two, as in 'a b > c'")
+        if unknown := [keypoint for side in sides for keypoint in side if keypoint not in at]:
+            raise ValueError(f"rig {name!r}: direction {line!r} names {unknown[0]!r}, which is no keypoint of it")
+        found.append(tuple(tuple(at[keypoint] for keypoint in side) for side in sides))
+    return tuple(found)
 
 
 def mirror_pairs(keypoints: Sequence[str]) -> tuple[tuple[int, int], ...]:
@@ -147,7 +181,8 @@ def _registry() -> dict[str, Rig]:
 
 def _rig(name: str, entry: dict) -> Rig:
     pairs = {key: tuple(tuple(pair) for pair in entry.get(key, ())) for key in ("edges", "symmetry")}
-    return Rig(name=name, **{**entry, **pairs, "keypoints": tuple(entry["keypoints"])})
+    handed = directions(name, entry["keypoints"], entry["handed"]) if "handed" in entry else None
+    return Rig(name=name, **{**entry, **pairs, "keypoints": tuple(entry["keypoints"]), "handed": handed})
 
 
 def names() -> tuple[str, ...]:

@@ -17,6 +17,7 @@ RIGS = (
 EVERYTHING = ObjectiveConfig(
     read_out="snap",
     low_rank=0.01,
+    low_rank_subsets=0.01,
     view_consistency=0.5,
     depth_cycle=0.5,
     adversary=0.03,
@@ -80,7 +81,7 @@ def test_the_default_is_eq_1_bit_for_bit() -> None:
 
 def test_loss_is_the_weighted_sum_of_its_terms() -> None:
     loss, terms = built()(Network(), draw(12), torch.Generator().manual_seed(0))
-    assert tuple(terms) == EVERYTHING.terms and len(terms) == 7
+    assert tuple(terms) == EVERYTHING.terms and len(terms) == 8
     assert torch.allclose(loss, sum(getattr(EVERYTHING, name) * value for name, value in terms.items()))
     alone = Objective()(Network(), draw(12))[0]
     assert torch.allclose(terms["reprojection"], alone, rtol=1e-5)
@@ -109,7 +110,7 @@ def _three_steps(objective: Objective, model: Network, views: Views, seed: int =
     model, generator, values = copy.deepcopy(model), torch.Generator().manual_seed(seed), []
     for step in range(3):
         loss, _ = objective(model, views, generator)
-        judged, _ = objective.discriminator_loss(views, step)
+        judged, _ = objective.critic_loss(views, step)
         for value, network in ((loss, model), (judged, objective.discriminator)):
             gradients = torch.autograd.grad(value, list(network.parameters()), allow_unused=True)
             with torch.no_grad():
@@ -167,11 +168,11 @@ def test_each_optimiser_sees_its_own_loss() -> None:
     assert all(parameter.grad is None and parameter.requires_grad for parameter in objective.parameters())
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
     model.zero_grad()
-    judged, terms = objective.discriminator_loss(draw(12, seed=1), step=4)
+    judged, terms = objective.critic_loss(draw(12, seed=1), step=4)
     judged.backward()
     assert all(parameter.grad is None for parameter in model.parameters())
     assert torch.allclose(judged, terms["discriminator"] + 4 * 0.02 * terms["r1"])
-    assert list(objective.discriminator_loss(draw(12, seed=1), step=5)[1]) == ["discriminator"]
+    assert list(objective.critic_loss(draw(12, seed=1), step=5)[1]) == ["discriminator"]
 
 
 def test_a_rigid_truth_is_consistent_and_a_wrong_constant_answer_too_unless_snapped() -> None:
@@ -242,7 +243,7 @@ def test_gradients_are_finite_on_degenerate_batches(config: ObjectiveConfig, cas
     views = Views(X * scale, None, torch.zeros(len(X), dtype=torch.long))
     objective, model = built(config), Network(1 if config.output == "depth" else 3)
     loss, _ = objective(model, views, torch.Generator().manual_seed(0))
-    judged, _ = objective.discriminator_loss(views, 0)
+    judged, _ = objective.critic_loss(views, 0)
     (loss + judged).backward()
     assert loss.isfinite() and judged.isfinite()
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
@@ -261,8 +262,8 @@ def test_what_is_missing_is_named() -> None:
     with pytest.raises(ValueError, match=r"\[6, 6, 3\], the model gave \[6, 6, 1\]"):
         Objective()(Network(1), views)
     with pytest.raises(ValueError, match="call the objective first"):
-        built().discriminator_loss(views, 0)
-    with pytest.raises(ValueError, match="adversary is 0"):
-        Objective().discriminator_loss(views, 0)
+        built().critic_loss(views, 0)
+    with pytest.raises(ValueError, match="adversary and flow are 0"):
+        Objective().critic_loss(views, 0)
     with pytest.raises(ValueError, match="'star'"):
         Objective(EVERYTHING, RIGS, generator).prepare(lambda count: draw(20, categories=1))

@@ -83,6 +83,14 @@ def test_losses_of_an_undecided_discriminator() -> None:
     assert terms.discrimination(zero + 5, zero - 5) < 0.02
 
 
+def test_adversary_is_blind_to_which_sample_is_which() -> None:
+    features, X, visible = gathered(), pictures(8), torch.ones(8, 6, dtype=torch.bool)
+    judge = terms.Discriminator(features.size, 6, 1, torch.Generator().manual_seed(0), width=16)
+    zero = torch.zeros(8, dtype=torch.long)
+    value, shuffled = (terms.adversary(judge(features(x, visible, zero), visible, zero)) for x in (X, X.flip(0)))
+    assert torch.allclose(value, shuffled)
+
+
 def test_r1_is_half_the_squared_gradient() -> None:
     weight = torch.randn(9, generator=torch.Generator().manual_seed(0))
 

@@ -233,6 +233,17 @@ def test_limb_constancy_is_blind_to_size_and_pose() -> None:
     assert twice < 0.1 and terms.limb_constancy(copies, torch.zeros(0, 2, dtype=torch.long)) == 0
 
 
+def test_limb_constancy_is_blind_to_mirrors_and_to_endless_depth() -> None:
+    Y = randn(8, 5, 3)
+    mirror = torch.tensor([1.0, 1, -1], dtype=Y.dtype).where(torch.arange(8)[:, None, None] % 2 == 0, 1)
+    assert torch.allclose(terms.limb_constancy(mirror * Y, EDGES), terms.limb_constancy(Y, EDGES), rtol=1e-9)
+    depth = torch.tensor([0.0, 2, 1, 3, 5], dtype=Y.dtype)[:, None].expand(8, 5, 1)  # the same for wrong x and y
+    deep = [terms.limb_constancy(torch.cat([Y[..., :2], scale * depth], -1), EDGES) for scale in (1, 10, 100)]
+    assert deep[0] > 20 * deep[1] > 400 * deep[2]
+    bent = torch.cat([Y[:1, :4], Y[:1, 3:4] + (Y[:1, 4:] - Y[:1, 3:4]) @ rotations(1).mT], 1)
+    assert terms.limb_constancy(torch.cat([Y[:1], bent]), EDGES) > 1e-4  # a bent body has another size, so it is seen
+
+
 def test_limbs_of_each_category_are_compared_with_their_own() -> None:
     from lfmlib.objectives.limbs import limb_constancy_by_rig
 

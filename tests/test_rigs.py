@@ -56,11 +56,23 @@ def test_unknown_name_offers_near_ones():
         ({"mm": 0.0}, "mm is 0.0"),
         ({"mm": float("nan")}, "mm is nan"),
         ({"up": "y"}, "up is 'y'"),
+        ({"handed": (((0,), (1,)), ((0,), (2,)))}, "handed is .* expected three pairs"),
+        ({"handed": (((0,), (1,)), ((0,), (2,)), ((1,), (3,)))}, "indices in 0..2"),
+        ({"handed": (((0,), (1,)), ((0,), (2,)), ((), (1,)))}, "none empty"),
+        ({"handed": (((0,), (1,)), ((0,), (2,)), ((1, 2), (2,)))}, "or overlapping"),
     ],
 )
 def test_bad_rig_is_refused(fields, message):
     with pytest.raises(ValueError, match=f"rig 'r'.*{message}"):
         Rig(**{"name": "r", "keypoints": NAMES, **fields})
+
+
+def test_directions_in_words():
+    assert rigs.directions("r", NAMES, ["a > b", "a c > b"]) == (((0,), (1,)), ((0, 2), (1,)))
+    with pytest.raises(ValueError, match="rig 'r'.*'d', which is no keypoint"):
+        rigs.directions("r", NAMES, ["a > d"])
+    with pytest.raises(ValueError, match="rig 'r'.*has 1 sides"):
+        rigs.directions("r", NAMES, ["a b"])
 
 
 def test_registry_and_files_agree(real_data):

@@ -50,6 +50,7 @@ GRIDS = {
         config(objective=ObjectiveConfig(supervised_3d=1.0), steps=20),
         config(objective=ObjectiveConfig(camera="algebraic"), steps=20),
         config(views="fixed", objective=ObjectiveConfig(adversary=0.1), steps=20),
+        config(objective=ObjectiveConfig(flow=0.01, low_rank_subsets=0.03), steps=20),
     ],
     "new views lifted": [config(objective=ADVERSARY, seed=seed, steps=20) for seed in (0, 1)],
     "category mixes": [

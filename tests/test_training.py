@@ -26,6 +26,7 @@ from lfmlib.training import train
 
 MODEL = LifterConfig(width=16, depth=1, heads=2, ff=2)
 ADVERSARY = ObjectiveConfig(adversary=0.1, view_consistency=0.1)
+FLOW = ObjectiveConfig(flow=0.01, low_rank_subsets=0.1)
 SUPERVISED = ObjectiveConfig(supervised_3d=1.0)
 
 
@@ -229,6 +230,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, root):
         "plain": config(missing=0.1, categories=("synthetic_chair10", "synthetic_hand21"), schedule="trapezoid"),
         "average": config(ema=0.9, views="fixed", warmup=5),
         "adversary": config(objective=ADVERSARY),
+        "flow": config(objective=FLOW),
         "depth": config(
             model=dataclasses.replace(MODEL, outputs=1),
             objective=ObjectiveConfig(reprojection=0.0, output="depth", depth_cycle=1.0),
@@ -242,6 +244,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, root):
         ],
         "average": [("step", 1), ("step", 8)],
         "adversary": [("step", 8)],
+        "flow": [("step", 8)],
         "depth": [("step", 8)],
     }  # fmt: skip
     plan = json.dumps({"configs": {name: c.as_dict() for name, c in configs.items()}, "kills": kills})
@@ -296,7 +299,8 @@ def blind(monkeypatch):
     monkeypatch.setattr(ViewSampler, "draw_with_truth", lying)
 
 
-@pytest.mark.parametrize("objective", [ObjectiveConfig(), ADVERSARY, SUPERVISED], ids=["eq1", "adversary", "3d"])
+@pytest.mark.parametrize("objective", [ObjectiveConfig(), ADVERSARY, FLOW, SUPERVISED],
+                         ids=["eq1", "adversary", "flow", "3d"])  # fmt: skip
 def test_no_label_reaches_a_run_that_does_not_say_so(tmp_path, monkeypatch, objective):
     run, seen = config(objective=objective, steps=5), []
     steps, eq1 = Objective.steps, Steps._eq1
@@ -323,8 +327,8 @@ def test_no_label_reaches_a_run_that_does_not_say_so(tmp_path, monkeypatch, obje
 
 @pytest.mark.parametrize(
     "objective",
-    [ObjectiveConfig(), ObjectiveConfig(camera="algebraic"), SUPERVISED, ADVERSARY],
-    ids=["exact", "algebraic", "3d", "adversary"],
+    [ObjectiveConfig(), ObjectiveConfig(camera="algebraic"), SUPERVISED, ADVERSARY, FLOW],
+    ids=["exact", "algebraic", "3d", "adversary", "flow"],
 )
 @pytest.mark.parametrize("lr", [1e6, 1e25])
 def test_a_diverging_run_says_so(store, monkeypatch, objective, lr):

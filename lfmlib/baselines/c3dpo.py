@@ -36,7 +36,7 @@ class C3DPO(nn.Module):
     ) -> None:
         super().__init__()
         self.keypoints = keypoints
-        self.phi, self.psi = (_trunk(3 * keypoints, width, blocks, generator) for _ in range(2))
+        self.phi, self.psi = (trunk(3 * keypoints, width, blocks, generator) for _ in range(2))
         self.coefficients, self.canonical_coefficients = (_last(width, basis, generator) for _ in range(2))
         self.camera = _last(width, 3, generator)
         self.basis = _last(basis, 3 * keypoints, generator)
@@ -84,7 +84,8 @@ class _Block(nn.Module):
         return F.relu(h + self.inner(h))
 
 
-def _trunk(inputs: int, width: int, blocks: int, generator: torch.Generator) -> nn.Sequential:
+def trunk(inputs: int, width: int, blocks: int, generator: torch.Generator) -> nn.Sequential:
+    """A linear map to `width` and residual blocks, with batch norm: the form of both nets."""
     return nn.Sequential(
         _dense(inputs, width, generator), nn.ReLU(), *(_Block(width, generator) for _ in range(blocks))
     )

@@ -20,8 +20,9 @@ def limb_constancy(
 
     Assumption about the world: bones keep their proportions between the samples of a category.
 
-    Blind to the scale, place and orientation of each shape, and to everything that leaves the limbs alone. Ratios
-    also settle when all shapes are stretched along depth without end, so something beside it must hold the depth.
+    Blind to the scale, place and orientation of each shape, to mirror images, and to everything that leaves the limbs
+    and the shape's size alone; a joint that bends changes the size, so that poses are seen a little, too. Ratios also
+    settle when all shapes are stretched along depth without end, so something beside it must hold the depth.
 
     Args:
         shapes: shapes of one category, any frame and unit; [B, N, 3].

@@ -8,14 +8,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from lfmlib import geometry
+from lfmlib.data.views import EvaluationViews
 from lfmlib.objectives import consistency, fitting, plausibility
 from lfmlib.objectives.cameras import CameraSwap, ReferenceShapes
 from lfmlib.objectives.config import ObjectiveConfig
+from lfmlib.objectives.flow import PictureFlow, unlikelihood
 from lfmlib.objectives.limbs import limb_constancy_by_rig
 from lfmlib.objectives.masked import cleaned, normalised
 from lfmlib.objectives.pictures import Lifted, NewViews, Pictures
 from lfmlib.objectives.plausibility import resized
-from lfmlib.objectives.rank import low_rank
+from lfmlib.objectives.rank import low_rank, low_rank_subsets
 from lfmlib.objectives.supervision import supervised_3d
 from lfmlib.rigs import Rig
 
@@ -34,15 +36,15 @@ class Objective(nn.Module):
     """Training objective; `Objective()` is Eq. 1.
 
     State, all of it in `state_dict` (a restored run goes on exactly): the running mean camera per category, the
-    running reference shape per category (output="depth"), the 2D statistics and the discriminator (adversary > 0).
-    Categories share none of it but the discriminator's trunk. The state moves in training mode only (a reference
-    shape that does not exist yet starts in any mode).
+    running reference shape per category (output="depth"), the 2D statistics and the critic: the discriminator
+    (adversary > 0) or the flow (flow > 0). Categories share none of it but the critic's hidden layers. The state
+    moves in training mode only (a reference shape that does not exist yet starts in any mode).
 
     Args:
         config: which terms, with which weights.
         rigs: the categories in the order of the category index; needed by every term that compares samples of a
             category.
-        generator: CPU generator for the discriminator's initial weights; needed where adversary > 0.
+        generator: CPU generator for the critic's initial weights; needed where there is one.
     Raises:
         ValueError: rigs or generator are missing where the configuration needs them.
     Source: Eq. 1; the other terms are not in the paper, see their functions.
@@ -59,7 +61,8 @@ class Objective(nn.Module):
         if config.needs_rigs and not rigs:
             on = ", ".join(config.terms)
             raise ValueError(f"an objective with {on} (output={config.output!r}) needs the rigs of its categories")
-        self.swap = self.references = self.features = self.discriminator = self.new_views = None
+        self.swap = self.references = self.features = self.discriminator = self.flow = None
+        self.new_views: NewViews | None = None
         self.edges = tuple(torch.tensor(rig.edges, dtype=torch.long).view(-1, 2) for rig in rigs)
         if rigs:
             counts = torch.tensor([rig.n for rig in rigs])
@@ -68,26 +71,34 @@ class Objective(nn.Module):
             self.swap = CameraSwap(len(rigs), config.swap_mix)
         if config.output == "depth":
             self.references = ReferenceShapes(len(rigs), int(counts.max()))
+        if (config.adversary > 0 or config.flow > 0) and generator is None:
+            raise ValueError("adversary > 0 or flow > 0 needs a generator for the critic's initial weights")
         if config.adversary > 0:
-            if generator is None:
-                raise ValueError("adversary > 0 needs a generator for the discriminator's initial weights")
             self.features = plausibility.PictureFeatures(rigs)
             self.discriminator = plausibility.Discriminator(
                 self.features.size, self.features.keypoints, len(rigs), generator
             )
+        if config.flow > 0:
+            self.flow = PictureFlow(rigs, generator)
+
+    @property
+    def critic(self) -> plausibility.Discriminator | PictureFlow | None:
+        """What learns beside the lifter, by `critic_loss` and an optimiser of its own; None where no term needs it."""
+        return self.discriminator if self.flow is None else self.flow
 
     def prepare(self, draw: Callable[[int], Pictures], per_category: int = 4000) -> None:
-        """Gather the 2D statistics that the adversary rests on; does nothing where no term needs them.
+        """Gather the 2D statistics that the critic rests on; does nothing where no term needs them.
 
         Args:
             draw: gives so many pictures, all categories mixed.
             per_category: how many to ask for, times the number of categories.
         Raises:
-            ValueError: a category did not occur among them.
+            ValueError: a category did not occur among them, or, for the flow, never with all its keypoints.
         """
-        if self.features is not None:
+        statistics = self._statistics
+        if statistics is not None:
             views = draw(per_category * len(self.edges))
-            self.features.gather(views.X, self._mask(views), views.category)
+            statistics.gather(views.X, self._mask(views), views.category)
 
     def forward(
         self,
@@ -102,7 +113,7 @@ class Objective(nn.Module):
             model: (X, visible, category) -> canonical shapes [B, N, 3], or depths [B, N, 1] for output="depth".
             views: 2D only; X centred on the visible mean with unit RMS.
             generator: for the new cameras and the start of a reference shape; needed where a term is random.
-            Y: true shapes; only where supervised_3d > 0, and refused elsewhere.
+            Y: shapes; true ones where supervised_3d > 0, dreamt ones where dreamt_3d > 0, refused elsewhere.
         Returns:
             The weighted sum, and each term before its weight, detached, by name.
         Raises:
@@ -130,9 +141,9 @@ class Objective(nn.Module):
         predicted = self._checked((yield Request(X, visible, views.category)), X)
         terms: dict[str, Tensor] = {}
         lifted = None
-        if set(config.terms) - {"reprojection", "supervised_3d"}:
+        if set(config.terms) - {"reprojection", "supervised_3d", "dreamt_3d"}:
             lifted = self._lift(X, predicted, views, generator, moves=self.training)
-            terms |= self._shape_terms(lifted, views)
+            terms |= self._shape_terms(lifted, views, generator)
         if config.uses_new_views:
             terms |= yield from self._new_view_terms(lifted, views, generator)
         if config.reprojection > 0:  # one exact solution serves all terms
@@ -142,26 +153,43 @@ class Objective(nn.Module):
         if config.supervised_3d > 0:
             shapes = predicted if config.output == "canonical" else fitting.observed_with_depth(X, predicted, visible)
             terms["supervised_3d"] = supervised_3d(shapes, Y, visible)
+        if config.dreamt_3d > 0:  # dreams know what a picture hides, so the lifter learns that, too
+            whole = config.output == "canonical" and isinstance(views, EvaluationViews)
+            shapes = predicted if config.output == "canonical" else fitting.observed_with_depth(X, predicted, visible)
+            terms["dreamt_3d"] = supervised_3d(shapes, Y, views.known if whole else visible)
         weighted = [getattr(config, name) * terms[name] for name in config.terms]
         return sum(weighted[1:], weighted[0]), {name: terms[name].detach() for name in config.terms}
 
-    def discriminator_loss(self, real: Pictures, step: int) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Loss of the discriminator: observed pictures against the new views of the last call of the objective.
+    def critic_loss(self, real: Pictures, step: int) -> Loss:
+        """Loss of the critic, which is the discriminator or the flow.
 
-            mean softplus(-D(x)) + mean softplus(D(x')),  every r1_every-th step + r1_every r1 / 2 mean || dD/df ||^2
+            discriminator: observed pictures against the new views of the last call of the objective,
+                mean softplus(-D(x)) + mean softplus(D(x')),
+                every r1_every-th step + r1_every r1 / 2 mean || dD/df ||^2
+            flow: observed pictures alone, blurred, - mean log p(x) / d
 
         Args:
             real: observed pictures, better not those that the new views were made from.
-            step: number of the training step.
+            step: number of the training step; the flow's noise is drawn from it.
         Returns:
-            The loss and its terms, "discriminator" (without the penalty; healthy between 1.2 and 1.386) and, when it
-            is paid, "r1".
+            The loss and its terms: "discriminator" (without the penalty; healthy between 1.2 and 1.386) and, when it
+            is paid, "r1"; or "flow_observed": new views as likely as observed ones bring the term "flow" a little
+            below it, since they are not blurred.
         Raises:
-            ValueError: there is no adversary, or the objective has not been called yet.
+            ValueError: there is no critic, its statistics are missing, or the objective has not been called yet.
         """
-        if self.discriminator is None or self.new_views is None:
-            why = "adversary is 0" if self.discriminator is None else "call the objective first, it makes the new views"
-            raise ValueError(f"no discriminator loss: {why}")
+        if self.critic is None:
+            raise ValueError("no critic loss: adversary and flow are 0")
+        self._check_statistics()
+        if self.flow is None:
+            return self._discriminator_loss(real, step)
+        blur = torch.Generator().manual_seed(step)  # without a state: a run that was cut goes on as it would have
+        loss = unlikelihood(*self.flow.judge(real.X, self._mask(real), real.category, blur))
+        return loss, {"flow_observed": loss.detach()}
+
+    def _discriminator_loss(self, real: Pictures, step: int) -> Loss:
+        if self.new_views is None:
+            raise ValueError("no critic loss: call the objective first, it makes the new views")
         visible = self._mask(real)
         features = self.features(real.X, visible, real.category).detach()
         fake = self._judge(self.new_views)
@@ -185,12 +213,22 @@ class Objective(nn.Module):
     def _check(self, generator: torch.Generator | None, Y: Tensor | None) -> None:
         if self.config.supervised_3d > 0 and Y is None:
             raise ValueError("supervised_3d > 0 needs the true shapes Y: it is the one term that uses 3D")
-        if self.config.supervised_3d == 0 and Y is not None:
+        if self.config.dreamt_3d > 0 and Y is None:
+            raise ValueError("dreamt_3d > 0 needs the dreamt shapes Y")
+        if not self.config.needs_shapes and Y is not None:
             raise ValueError("true shapes Y were handed to an objective with supervised_3d=0, which must not see 3D")
-        if generator is None and (self.swap is not None or self.references is not None):
+        subsets = self.config.low_rank_subsets > 0
+        if generator is None and (subsets or self.swap is not None or self.references is not None):
             raise ValueError(f"an objective with {', '.join(self.config.terms)} is random and needs a generator")
-        if self.features is not None and not self.features.gathered:
-            raise ValueError("the adversary's 2D statistics are missing: call prepare, or load a state that has them")
+        self._check_statistics()
+
+    @property
+    def _statistics(self) -> plausibility.PictureFeatures | PictureFlow | None:
+        return self.features if self.flow is None else self.flow
+
+    def _check_statistics(self) -> None:
+        if self._statistics is not None and not self._statistics.gathered:
+            raise ValueError("the critic's 2D statistics are missing: call prepare, or load a state that has them")
 
     def _checked(self, predicted: Tensor, X: Tensor) -> Tensor:
         last = 3 if self.config.output == "canonical" else 1
@@ -237,10 +275,15 @@ class Objective(nn.Module):
             self.references.update(alignment.apply(whole), rig, views.category, seen)
         return Lifted(Y, normalised(Y @ alignment.R.mT, mask), alignment.R.mT, None)
 
-    def _shape_terms(self, lifted: Lifted, views: Pictures) -> dict[str, Tensor]:
+    def _shape_terms(self, lifted: Lifted, views: Pictures, generator: torch.Generator | None) -> dict[str, Tensor]:
         config, terms, mask = self.config, {}, self._mask(views)
         if config.low_rank > 0:
             terms["low_rank"] = low_rank(lifted.canonical, views.category, self._whole(views), config.low_rank_kind)
+        if config.low_rank_subsets > 0:
+            terms["low_rank_subsets"] = low_rank_subsets(
+                lifted.canonical, generator, views.category, self._whole(views), config.subset_size,
+                config.low_rank_kind,
+            )  # fmt: skip
         if config.depth_guard > 0:
             terms["depth_guard"] = fitting.depth_guard(lifted.camera_frame, mask)
         if config.limb_constancy > 0:
@@ -270,6 +313,10 @@ class Objective(nn.Module):
             self.discriminator.requires_grad_(False)  # its own loss trains it; this one must leave no gradient there
             terms["adversary"] = plausibility.adversary(self._judge(NewViews(X, mask, views.category)))
             self.discriminator.requires_grad_(True)
+        if config.flow > 0:
+            self.flow.requires_grad_(False)
+            terms["flow"] = unlikelihood(*self.flow.judge(X, mask, views.category))
+            self.flow.requires_grad_(True)
         return terms
 
     def _judge(self, views: NewViews) -> Float[Tensor, " B"]:

@@ -11,7 +11,7 @@ from lfmlib.objectives.cameras import category_mean
 from lfmlib.objectives.masked import cleaned
 from lfmlib.rigs import Rig
 
-_VARIANCE_FLOOR = 1e-3  # added to the 2D variances before the root: directions without variance are not blown up
+VARIANCE_FLOOR = 1e-3  # added to the 2D variances before the root: directions without variance are not blown up
 
 
 def resized(values: Tensor, keypoints: int) -> Tensor:
@@ -72,7 +72,7 @@ class PictureFeatures(nn.Module):
             # Each pair has its own samples where keypoints are missing, so an eigenvalue may be slightly negative.
             values, vectors = torch.linalg.eigh(covariance)
             self.mean[c] = mean[c]
-            self.whitener[c] = vectors * (values.clamp_min(0) + _VARIANCE_FLOOR).rsqrt()
+            self.whitener[c] = vectors * (values.clamp_min(0) + VARIANCE_FLOOR).rsqrt()
         self.gathered.fill_(True)
 
     def forward(
