@@ -15,6 +15,8 @@ from lfmlib.data.batches import evaluation_views
 from lfmlib.data.views import EvaluationViews
 from lfmlib.model import Lifter
 from lfmlib.objectives import Objective
+from lfmlib.recipe.sleep import start_at_means
+from lfmlib.recipe.wake import wake_all
 from lfmlib.runs import TEST_SEED, VALIDATION_SEED, RunConfig, RunData, run_id
 from lfmlib.store import RunStore
 
@@ -55,12 +57,15 @@ class Arm:
         rigs = tuple(s.rig for s in run_data.train)
         self.generator = torch.Generator(device).manual_seed(config.seed)
         self.lifter = Lifter(config.model, rigs, config.seed).to(device, self.dtype)
+        self.woken = () if config.recipe is None else wake_all(config, run_data, store)
+        if config.model.mean_shape:
+            start_at_means(self.lifter, self.woken)
         self.average = copy.deepcopy(self.lifter).requires_grad_(False) if config.ema else self.lifter
         critic_generator = torch.Generator().manual_seed(config.seed + 1)
         known_rigs = rigs if config.objective.needs_rigs else ()
         self.objective = Objective(config.objective, known_rigs, critic_generator).to(device, self.dtype)
-        critic = self.objective.discriminator
-        self.critic = None if critic is None else torch.optim.AdamW(
+        critic = self.objective.critic
+        self.critic_optimizer = None if critic is None else torch.optim.AdamW(
             critic.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )  # fmt: skip
         self.test = self._views(run_data.test, TEST_SEED)
@@ -131,6 +136,7 @@ class Arm:
             "parameters": sum(p.numel() for p in self.lifter.parameters()),
             "final": complete[-1] if complete and status == "done" else None,
             "stopped_by_3d": best if status == "done" else None,
+            **({"wake": [woken.record for woken in self.woken]} if self.woken else {}),
             "provenance": {
                 "seconds": round(self.seconds, 2), "stacked": stacked, "threads": torch.get_num_threads(),
                 "device": self.device, "finished": provenance.now(), **provenance.commit(),
@@ -154,12 +160,13 @@ class Arm:
         tensors, state = loaded
         for part, module in self._parts().items():
             module.load_state_dict(_below(tensors, f"{part}."))
-        if self.critic:
+        if self.critic_optimizer:
             nested: dict[int, dict[str, Tensor]] = {}
             for key, value in _below(tensors, "critic.").items():
                 index, _, name = key.partition(".")
                 nested.setdefault(int(index), {})[name] = value
-            self.critic.load_state_dict({"state": nested, "param_groups": self.critic.state_dict()["param_groups"]})
+            groups = self.critic_optimizer.state_dict()["param_groups"]
+            self.critic_optimizer.load_state_dict({"state": nested, "param_groups": groups})
         self.generator.set_state(tensors["generator"])
         self.step, self.curve, self.seconds = state["step"], state["curve"], state["seconds"]
         as_sum = lambda total: torch.tensor(total, dtype=torch.float64, device=self.device)  # noqa: E731
@@ -173,8 +180,8 @@ class Arm:
             return  # the next point of the curve ends the run
         tensors = {f"{part}.{k}": v for part, module in self._parts().items() for k, v in module.state_dict().items()}
         tensors |= {f"optimizer.{k}": v for k, v in optimizer.items()}
-        if self.critic:
-            for index, state in self.critic.state_dict()["state"].items():
+        if self.critic_optimizer:
+            for index, state in self.critic_optimizer.state_dict()["state"].items():
                 tensors |= {f"critic.{index}.{k}": v for k, v in state.items()}
         tensors["generator"] = self.generator.get_state()
         state = {"step": self.step, "curve": self.curve, "sums": sums, "seconds": self.seconds}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,8 @@ class LifterConfig:
         encoding, alpha, sigma: kind of Phi, the factor in front of it, the frequency scale of the rff kinds.
         tpe_sigma: frequency scale of the coordinate encoding, radians per unit of X.
         outputs: numbers per keypoint: 3 for a canonical shape.
+        mean_shape: whether a learned shape of each category is added to the output, so that the network has only
+            deviations from it to say.
     Raises:
         ValueError: a value is out of range, unknown, or contradicts another.
     Source: Sec. 3.5 and Sec. 4.3.1; the paper prints neither alpha, heads, ff nor tpe_sigma.
@@ -46,6 +49,10 @@ class LifterConfig:
     sigma: float = 2.5
     tpe_sigma: float = 1.0
     outputs: int = 3
+    mean_shape: bool = False
+
+    # Fields that came after the first runs: a run's id knows them only where they are set.
+    LATER: ClassVar[tuple[str, ...]] = ("mean_shape",)
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "heads", "ff", "outputs"):
@@ -64,8 +71,9 @@ class LifterConfig:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
                 raise ValueError(f"{name} is {value!r}: expected a finite number, 0 or more")
             object.__setattr__(self, name, float(value))  # 10 and 10.0 are one configuration
-        if not isinstance(self.keep_input, bool):
-            raise ValueError(f"keep_input is {self.keep_input!r}: expected true or false")
+        for name in ("keep_input", "mean_shape"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}: expected true or false")
         if self.injection == "input" and not self.keep_input:
             raise ValueError("injection 'input' contradicts keep_input false: Phi would enter nowhere; use 'none'")
 
@@ -125,7 +133,7 @@ class Lifter(nn.Module):
 
         Z_0 = X W + b + TPE(X) + e_c (+ Phi)                                 Eqs. 5, 2
         Q, K, V = Z_l W + Phi, attention, feed-forward, l = 1..L             Eq. 3
-        Y = LayerNorm(Z_L) W_out + b_out
+        Y = LayerNorm(Z_L) W_out + b_out (+ M_c, a learned mean shape)
 
     A keypoint that is not visible has the learned vector `missing` in place of X W + b + TPE(X), and no token attends
     to it; it attends to the others, so that its position is still predicted from Phi and them. Without a mask `missing`
@@ -159,6 +167,9 @@ class Lifter(nn.Module):
         self.layers = nn.ModuleList(Layer(config, generator) for _ in range(config.depth))
         self.norm = nn.LayerNorm(width)
         self.head = _linear(width, config.outputs, generator)
+        self.mean_shape = None
+        if config.mean_shape:
+            self.mean_shape = nn.Parameter(torch.zeros(len(rigs), self.n_max, config.outputs))
         # last, so that configurations that differ in the encoding alone start from the same weights
         w, b = draw_tpe(width, config.tpe_sigma, generator)
         self.register_buffer("tpe_w", w)
@@ -227,7 +238,10 @@ class Lifter(nn.Module):
         z = z.reshape(B * N, -1)
         for index, layer in enumerate(self.layers):
             z = layer(z, B, code if index in self.config.layers else None, mask)
-        return self.head(self.norm(z)).view(B, N, -1)
+        Y = self.head(self.norm(z)).view(B, N, -1)
+        if self.mean_shape is None:
+            return Y
+        return Y + (self.mean_shape[:, :N] if category is None else self.mean_shape[category, :N])
 
     def check_inputs(self, X: Tensor, visible: Tensor | None = None, category: Tensor | None = None) -> None:
         """What `forward` does not check because it would make a GPU wait: values.

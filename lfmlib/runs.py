@@ -8,6 +8,8 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch
+
 from lfmlib import data
 from lfmlib.data.mix import WASTE
 from lfmlib.data.shapes import ShapeSet
@@ -15,11 +17,14 @@ from lfmlib.data.views import CameraConfig
 from lfmlib.encodings import check_choice
 from lfmlib.model import LifterConfig
 from lfmlib.objectives import ObjectiveConfig
+from lfmlib.recipe.config import RecipeConfig
 
 SCHEDULES = ("constant", "cosine", "trapezoid")
 VIEWS = ("fresh", "fixed")
 PRECISIONS = ("float32", "bf16", "float64")
+LATER = {"recipe": None, "fold": None, "share": 1.0}  # fields that are no part of a run's id while they say nothing
 FORMAT = 3  # part of a run's id: raise it when the same configuration would give another record
+PHOTOGRAPHS = 2000  # of CAD models, where views are fixed
 TEST_SEED, VALIDATION_SEED, FIXED_VIEW_SEED = 1_000_000, 2_000_000, 3_000_000  # the run's seed is added: runs pair up
 
 
@@ -44,6 +49,10 @@ class RunConfig:
         test_views: evaluation views per category.
         precision: of the network in training: float32; bf16, its matrix products alone, for GPUs (weights, geometry,
             optimiser and evaluation stay float32); float64, all of it, for comparisons.
+        recipe: how shapes are dreamt from the training pictures for `objective.dreamt_3d`; None: not at all.
+        fold: number of the shape that is held out for the test, in categories of a few CAD models that would share
+            them with it; None: none.
+        share: of the training frames that are used, evenly spread: for label efficiency.
     Raises:
         ValueError: a value is out of range, or two contradict each other.
     Source: Sec. 3.5 and Sec. 4 give AdamW, 1e-4, weight decay 1e-4, batch 64; clip and schedule are ours.
@@ -73,6 +82,9 @@ class RunConfig:
     evaluations: int = 10
     test_views: int = 1000
     precision: str = "float32"
+    recipe: RecipeConfig | None = None
+    fold: int | None = None
+    share: float | int = 1.0
 
     def __post_init__(self) -> None:
         if isinstance(self.categories, str) or not self.categories:
@@ -105,18 +117,37 @@ class RunConfig:
         if not _is_number(self.waste) or not 0 < self.waste <= 1:
             raise ValueError(f"waste is {self.waste!r}: expected a share in (0, 1]")
         object.__setattr__(self, "waste", float(self.waste))
+        if not _is_number(self.share) or not 0 < self.share <= 1:
+            raise ValueError(f"share is {self.share!r}: expected a share of the frames in (0, 1]")
+        object.__setattr__(self, "share", float(self.share))
+        if self.fold is not None and (isinstance(self.fold, bool) or not isinstance(self.fold, int) or self.fold < 0):
+            raise ValueError(f"fold is {self.fold!r}: expected the number of a shape, from 0, or none")
         if not isinstance(self.self_occlusion, bool):
             raise ValueError(f"self_occlusion is {self.self_occlusion!r}: expected true or false")
         check_choice("schedule", self.schedule, SCHEDULES)
         check_choice("views", self.views, VIEWS)
         check_choice("precision", self.precision, PRECISIONS)
+        if (self.recipe is None) != (self.objective.dreamt_3d == 0):
+            given = "no" if self.recipe is None else "a"
+            weight = self.objective.dreamt_3d
+            raise ValueError(f"objective.dreamt_3d is {weight} with {given} recipe: they belong together")
         wanted = 1 if self.objective.output == "depth" else 3
         if self.model.outputs != wanted:
             raise ValueError(f"objective.output={self.objective.output!r} needs model.outputs={wanted}")
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings, lists and dicts."""
-        return json.loads(json.dumps(asdict(self)))
+    def as_dict(self, complete: bool = False) -> dict[str, Any]:
+        """Plain numbers, strings, lists and dicts; `complete`: with the settings that younger versions have added.
+
+        Without them where they have their default value, so that the run keeps the id that it had before.
+        """
+        content = asdict(self) | {"objective": self.objective.as_dict(complete)}
+        if not complete:
+            of_model = {name: getattr(LifterConfig, name) for name in LifterConfig.LATER}
+            for part, defaults in ((content, LATER), (content["model"], of_model)):
+                for name, default in defaults.items():
+                    if part[name] == default:
+                        del part[name]
+        return json.loads(json.dumps(content))
 
     @staticmethod
     def from_dict(content: dict[str, Any]) -> "RunConfig":
@@ -130,6 +161,8 @@ class RunConfig:
             content = dict(content)
             for name, kind in nested.items():
                 content[name] = kind(**content.get(name, {}))
+            if content.get("recipe") is not None:
+                content["recipe"] = RecipeConfig.from_dict(content["recipe"])
             lists = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
             return RunConfig(**content | lists)
         except TypeError as error:
@@ -151,7 +184,22 @@ class RunData:
     @staticmethod
     def of(config: RunConfig) -> "RunData":
         """Loads or generates the categories."""
-        return _load(config.categories, config.count, config.data_seed, os.environ.get("LFM_DATA"))
+        folder = os.environ.get("LFM_DATA")
+        return _load(config.categories, config.count, config.data_seed, config.fold, config.share, folder)
+
+    def pictured(self, views: str) -> tuple[ShapeSet, ...]:
+        """The shapes that training takes pictures of.
+
+        With fixed views each frame is photographed once. A category whose test shows the shapes that training saw (a
+        few CAD models, from new sides) is photographed `PHOTOGRAPHS` times, its shapes in turn.
+        """
+        if views == "fresh":
+            return self.train
+        again = torch.arange(PHOTOGRAPHS)
+        return tuple(
+            s.subset(again % len(s)) if s.fingerprint == v.fingerprint and len(s) < PHOTOGRAPHS else s
+            for s, v in zip(self.train, self.validation, strict=True)
+        )
 
     def description(self) -> dict[str, Any]:
         """What identifies the data in a record."""
@@ -168,13 +216,29 @@ class RunData:
 
 
 @functools.lru_cache(maxsize=16)  # a grid asks for the same data again and again
-def _load(categories: tuple[str, ...], count: int, seed: int, folder: str | None) -> RunData:
+def _load(
+    categories: tuple[str, ...], count: int, seed: int, fold: int | None, share: float, folder: str | None
+) -> RunData:
     made = data.synthetic.categories()
     counts = [min(count, data.synthetic.entry(name).samples) if name in made else None for name in categories]
     sets = [data.load(name, count=n, seed=seed) for name, n in zip(categories, counts, strict=True)]
     # CAD sets have a handful of shapes and test on new views of them: so does their validation
-    pairs = [(s, s) if s.shares_shapes else s.hold_out_validation() for s in sets]
-    return RunData(tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), tuple(s.test for s in sets))
+    parts = [_parts(s, fold) for s in sets]
+    parts = [(train.thinned(max(1, round(share * len(train)))), *others) for train, *others in parts]
+    return RunData(*(tuple(part[i] for part in parts) for i in range(3)))
+
+
+def _parts(shapes: ShapeSet, fold: int | None) -> tuple[ShapeSet, ShapeSet, ShapeSet]:
+    """Training, validation and test shapes of a category."""
+    if fold is not None:
+        if not shapes.shares_shapes:
+            raise ValueError(f"{shapes.rig.name} has a test split of its own: fold must be none, got {fold}")
+        if fold >= len(shapes) or len(shapes) < 2:
+            raise ValueError(f"{shapes.rig.name} has {len(shapes)} shapes: there is no fold {fold}")
+        held_out = torch.arange(len(shapes)) == fold
+        return shapes.subset(~held_out), shapes.subset(~held_out), shapes.subset(held_out)
+    train, validation = (shapes, shapes) if shapes.shares_shapes else shapes.hold_out_validation()
+    return train, validation, shapes.test
 
 
 def run_id(config: RunConfig, run_data: RunData) -> str:

@@ -90,7 +90,10 @@ class StackedLifter(nn.Module):
         for index, gate in enumerate(self.at_layer):
             z = self._layer(z, f"layers.{index}.", B, gate(code) if gate.any else None, mask)
         with exact:
-            return self._normed_linear(z, "norm", "head").view(A, B, N, self.outputs)
+            Y = self._normed_linear(z, "norm", "head").view(A, B, N, self.outputs)
+            if "mean_shape" in self.parts:
+                Y = Y + self._of_samples(self.parts["mean_shape"][:, :, :N], category)
+            return Y
 
     def _embed(self, X: Tensor, visible: Tensor | None, category: Tensor | None) -> Tensor:
         """Eq. 5 of all arms, before Phi; [A, B, N, D]."""
@@ -188,6 +191,8 @@ def _check_alike(lifters: Sequence[Lifter]) -> None:
         ("ff", lambda m: m.config.ff), ("outputs", lambda m: m.config.outputs), ("categories", lambda m: len(m.names)),
         ("a learned encoding", lambda m: m.config.encoding == "learned"),
         ("the size of a learned encoding", lambda m: m.n_max if m.config.encoding == "learned" else 0),
+        ("a mean shape", lambda m: m.config.mean_shape),
+        ("the size of a mean shape", lambda m: m.n_max if m.config.mean_shape else 0),
         ("device", lambda m: str(m.category.device)), ("dtype", lambda m: str(m.category.dtype)),
     ):  # fmt: skip
         values = [of(lifter) for lifter in lifters]

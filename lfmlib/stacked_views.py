@@ -12,6 +12,7 @@ from lfmlib.arms import Arm
 from lfmlib.data.batches import ViewSampler
 from lfmlib.data.mix import Bucket
 from lfmlib.data.views import EvaluationViews, Views, visible_or_all
+from lfmlib.recipe.sleep import DreamSampler
 from lfmlib.runs import FIXED_VIEW_SEED
 
 
@@ -63,7 +64,7 @@ class StackedViews:
         return Batch(X, visible, category, tuple(part for v in drawn for part in self._parts(v)) if own else ())
 
     def again(self, step: int) -> dict[str, Views]:
-        """A second batch of the step for each arm with a discriminator, by run id."""
+        """A second batch of the step for each arm with a critic, by run id."""
         return {
             arm.id: views
             for sampler, group in self.groups
@@ -80,7 +81,7 @@ class StackedViews:
     def _group(self, sampler: ViewSampler, group: list[Arm], step: int, second: int = 0) -> Views:
         sampler.turn = step * _draws(group[0]) + second
         count = len(group) * self.batch
-        draw = sampler.draw_with_truth if group[0].config.objective.supervised_3d > 0 and not second else sampler.draw
+        draw = sampler.draw_with_truth if group[0].config.objective.needs_shapes and not second else sampler.draw
         views = draw(count, [arm.generator for arm in group])
         views.X = views.X.to(group[0].dtype)
         if isinstance(views, EvaluationViews):
@@ -95,25 +96,27 @@ class StackedViews:
 def _source(arm: Arm) -> tuple:
     """What two arms must have in common to draw together."""
     c = arm.config
-    alone = arm.id if c.views == "fixed" and arm.objective.features is not None else ""
+    alone = arm.id if c.recipe is not None or (c.views == "fixed" and arm.objective.critic is not None) else ""
     return (
         id(arm.data), c.cameras, c.missing, c.self_occlusion, c.temperature, c.waste, c.views, _draws(arm),
-        c.objective.supervised_3d > 0, alone,
+        c.objective.needs_shapes, alone,
     )  # fmt: skip
 
 
 def _draws(arm: Arm) -> int:
-    """Batches that an arm draws in a step: its discriminator sees other pictures than the lifter."""
-    return 1 if arm.critic is None else 2
+    """Batches that an arm draws in a step: its critic sees other pictures than the lifter."""
+    return 1 if arm.objective.critic is None else 2
 
 
 def _sampler(group: list[Arm]) -> ViewSampler:
     c, device, fixed = group[0].config, group[0].device, None
+    if c.recipe is not None:
+        return DreamSampler(group[0].woken, group[0].data.train, device, c.temperature, c.waste)
     if c.views == "fixed":
         fixed = [torch.Generator(device).manual_seed(FIXED_VIEW_SEED + arm.config.seed) for arm in group]
         fixed = fixed[0] if len(fixed) == 1 else fixed
     return ViewSampler(
-        group[0].data.train, c.cameras, c.missing, c.self_occlusion, fixed, device, c.temperature, c.waste
+        group[0].data.pictured(c.views), c.cameras, c.missing, c.self_occlusion, fixed, device, c.temperature, c.waste
     )  # fmt: skip
 
 

@@ -64,5 +64,5 @@ def _shape(config: RunConfig, keypoints: int) -> tuple:
     return (
         m.width, m.depth, m.heads, m.ff, m.outputs, len(config.categories), config.batch, config.steps,
         config.evaluations, config.precision, config.objective.lifts,
-        keypoints if m.encoding == "learned" else 0,
+        m.mean_shape, keypoints if m.encoding == "learned" or m.mean_shape else 0,
     )  # fmt: skip

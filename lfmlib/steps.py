@@ -136,9 +136,8 @@ class Steps:
         arms = self.arms
         asking = {}
         for i in self.alive:
-            supervised = arms[i].config.objective.supervised_3d > 0
-            truth = {"Y": batch.own[i].Y} if supervised else {}
-            asking[i] = arms[i].objective.steps(batch.own[i], arms[i].generator, **truth)
+            shapes = {"Y": batch.own[i].Y} if arms[i].config.objective.needs_shapes else {}
+            asking[i] = arms[i].objective.steps(batch.own[i], arms[i].generator, **shapes)
         answers: dict[int, Tensor | None] = dict.fromkeys(asking)
         losses = []
         while asking:
@@ -177,20 +176,20 @@ class Steps:
         self.optimizer.step()
 
     def _train_critics(self, step: int) -> None:
-        critics = [i for i in self.alive if self.arms[i].critic is not None and self.arms[i].status == "training"]
+        critics = [i for i in self.alive if self.arms[i].critic_optimizer and self.arms[i].status == "training"]
         again = self.views.again(step) if critics else {}
         for i in critics:
             arm = self.arms[i]
-            for group in arm.critic.param_groups:
+            for group in arm.critic_optimizer.param_groups:
                 group["lr"] = float(self.rates[step, i])
             try:
-                loss, terms = arm.objective.discriminator_loss(again[arm.id], step)
+                loss, terms = arm.objective.critic_loss(again[arm.id], step)
             except (ValueError, torch.linalg.LinAlgError) as error:
                 arm.diverged(error)
                 continue
-            arm.critic.zero_grad(set_to_none=True)
+            arm.critic_optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            arm.critic.step()
+            arm.critic_optimizer.step()
             arm.note(terms)
 
     def _set_rates(self, step: int) -> None:

@@ -113,12 +113,12 @@ class ViewSampler:
         self, frame: Tensor, category: Tensor, generator: Generators, bucket: Bucket | None = None
     ) -> EvaluationViews:
         """Pictures of chosen frames (index into all sets, one after the other), padded to the bucket's largest rig."""
-        angles = self._angles(len(frame), generator) if self.fixed is None else self._own_angles(frame, generator)
+        angles, shown = self._view(frame, category, generator)
         R = view_rotations(*angles)
         bucket = bucket or self.mix.whole
         points, known = self._shapes(frame, category, bucket)
         Y = points @ R.mT
-        visible = known
+        visible = known if shown is None else visible_or_all(known, Y) & shown[:, : Y.shape[1]]
         if self.tables is not None:
             visible = visible_or_all(visible, Y) & self._unhidden(Y, frame, category, angles, known, bucket)
         if self.missing > 0:
@@ -126,6 +126,11 @@ class ViewSampler:
             visible = visible & self._kept(visible, generator)
         X, _, _ = normalise(Y[..., :2], visible)
         return EvaluationViews(X, visible, category, Y, visible_or_all(known, Y))
+
+    def _view(self, frame: Tensor, category: Tensor, generator: Generators) -> tuple[Tensor, Tensor | None]:
+        """Angles of a camera for each frame [3, B], and which keypoints it may show (None: all) [B, N]."""
+        angles = self._angles(len(frame), generator) if self.fixed is None else self._own_angles(frame, generator)
+        return angles, None
 
     def _shapes(self, frame: Tensor, category: Tensor, bucket: Bucket) -> tuple[Tensor, Tensor | None]:
         """Keypoints of the frames, 0 where there are none, and which there are (None: all); [B, N, 3], [B, N]."""

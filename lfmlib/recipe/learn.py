@@ -1,0 +1,201 @@
+"""The wake phase: a category's shape model from pictures, from a rigid start to as many Gaussians as they bear out."""
+
+import logging
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lfmlib.recipe.cameras import CameraGrid
+from lfmlib.recipe.config import RecipeConfig
+from lfmlib.recipe.em import m_step, split
+from lfmlib.recipe.evidence import Degenerate, EStep, Evidence
+from lfmlib.recipe.rigid import Rigid, fit_rigid
+from lfmlib.recipe.shape_model import ShapeModel
+
+log = logging.getLogger(__name__)
+
+RIGID_PICTURES, GAUSSIAN_PICTURES = 600, 3000  # that the first two stages look at: they have few unknowns
+PER_SHAPE = 1  # pictures per number of a shape (3N) that each Gaussian must have on average
+SEARCH_EVERY = 5  # steps between two searches through all cameras, where pictures have factorisations of their own
+FLAT = 0.02  # third singular value of all pictures' coordinates, relative to the first, below which they span a plane
+DEEPEST = 5.0  # depth in widths of the picture's RMS that a shape may have from its worst side
+DEVIATIONS = 1.0  # standard errors by which more Gaussians must explain held-out pictures better
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A category's shape model and how it came about.
+
+    Args:
+        model: the shapes.
+        grid: the cameras, with how often each elevation is used.
+        rigid: the rigid start.
+        stages: one record per stage: name, components, steps, pictures, mean log-likelihood of the pictures looked at
+            and of the held-out ones, seconds, whether it was chosen.
+        doubts: what the pictures do not determine, in words; empty where all is well.
+        candidates: the model at the end of every stage.
+    """
+
+    model: ShapeModel
+    grid: CameraGrid
+    rigid: Rigid
+    stages: list[dict[str, Any]]
+    doubts: tuple[str, ...]
+    candidates: tuple[ShapeModel, ...] = ()
+
+
+def learn(
+    X: Float[Tensor, "B N xy"],
+    visible: Bool[Tensor, "B N"],
+    held_out: Evidence | None,
+    config: RecipeConfig,
+    generator: torch.Generator,
+) -> Learned:
+    """Shape model of a category from pictures alone.
+
+    Args:
+        X: pictures in random order, normalised, 0 where not visible; [B, N, 2].
+        visible: [B, N].
+        held_out: pictures that choose the number of Gaussians; None: none is chosen beyond one.
+        config: sizes of the stages.
+        generator: draws starts.
+    Raises:
+        ValueError: no picture; fewer than 3 visible keypoints or values that are not finite (names the picture).
+    """
+    _check(X, visible)
+    B, N = X.shape[:2]
+    evidence = Evidence(X, visible).head(max(1, config.evidence // N))
+    grid = CameraGrid(config.azimuths, config.elevations)
+    stages: list[dict[str, Any]] = []
+    candidates: list[ShapeModel] = []
+    started = time.monotonic()
+    few = evidence.head(RIGID_PICTURES)
+    near = grid.near_horizon(config.horizon)
+    rigid = fit_rigid(few.X, few.visible, near, generator, config.restarts, config.rigid)
+    doubts = _doubts(evidence, rigid)
+    grid = rigid.grid if doubts else grid.widened(rigid.grid)
+    model = _gaussian(rigid, grid, config, frozen=bool(doubts))
+
+    def record(name: str, model: ShapeModel, steps: int, pictures: int, likelihood: float) -> Tensor | None:
+        nonlocal started
+        candidates.append(model)
+        scores = None if held_out is None else EStep(held_out, model).likelihood()
+        stages.append({
+            "stage": name, "components": len(model.means), "steps": steps, "pictures": pictures,
+            "likelihood": likelihood, "held_out": None if scores is None else float(scores.mean()),
+            "seconds": round(time.monotonic() - started, 2), "chosen": False,
+        })  # fmt: skip
+        started = time.monotonic()
+        return scores
+
+    record("rigid", model, config.rigid, len(few), rigid.likelihood)
+    if doubts:
+        log.warning("shape model: %s; taking the rigid mean shape", "; ".join(doubts))
+        stages[-1]["chosen"] = True
+        return Learned(model, grid, rigid, stages, doubts, tuple(candidates))
+    head = evidence.head(GAUSSIAN_PICTURES)
+    climbed = _climb(head, model, grid, config, config.gaussian)
+    if climbed is None:
+        doubts = (f"{B} pictures do not determine how shapes of {N} keypoints vary: their covariance degenerates",)
+        log.warning("shape model: %s; taking the rigid mean shape", doubts[0])
+        stages[-1]["chosen"] = True
+        return Learned(model, grid, rigid, stages, doubts, tuple(candidates))
+    model, grid, likelihood = climbed
+    grid = grid.pruned()
+    model = replace(model, rotations=grid.rotations().to(X), cameras=grid.logs().to(X))
+    best = record("gaussian", model, config.gaussian, len(head), likelihood), (model, grid), len(stages) - 1
+    if held_out is not None and config.mixture:
+        found = EStep(evidence, model)
+        for components in config.components:
+            if len(evidence) < PER_SHAPE * 3 * N * components:
+                break
+            parts = split(found, components, generator)
+            climbed = _climb(evidence, parts, grid, config, config.mixture)
+            if climbed is None:
+                break
+            mixture, used, likelihood = climbed
+            scores = record("mixture", mixture, config.mixture, len(evidence), likelihood)
+            gain = scores - best[0]
+            if float(gain.mean()) > DEVIATIONS * float(gain.std() / math.sqrt(len(gain))):
+                best = scores, (mixture, used), len(stages) - 1
+    stages[best[2]]["chosen"] = True
+    return Learned(*best[1], rigid, stages, doubts, tuple(candidates))
+
+
+def _climb(
+    evidence: Evidence, model: ShapeModel, grid: CameraGrid, config: RecipeConfig, steps: int
+) -> tuple[ShapeModel, CameraGrid, float] | None:
+    """Steps of expectation-maximisation, and the likelihood before the last; None where a covariance degenerates."""
+    likelihood = math.nan
+    for i in range(steps):
+        try:
+            found = EStep(evidence, model, search=i % SEARCH_EVERY == 0)
+        except Degenerate:
+            return None
+        likelihood = float(found.likelihood().mean())
+        if not math.isfinite(likelihood):
+            return None
+        model, grid = m_step(found, config, grid)
+    return model, grid, likelihood
+
+
+def _gaussian(rigid: Rigid, grid: CameraGrid, config: RecipeConfig, frozen: bool) -> ShapeModel:
+    """The rigid shape as a Gaussian: half of what it leaves unexplained is shape, half noise; `frozen`: all noise."""
+    N = len(rigid.shape)
+    eye = torch.eye(N, dtype=rigid.shape.dtype, device=rigid.shape.device)
+    centring = torch.kron(eye - 1 / N, torch.eye(3).to(eye))
+    spread = 0.0 if frozen else 0.5 * rigid.variance
+    step = 360 / config.azimuths / math.sqrt(12)
+    wobble = (step, float(grid.steps().mean()) * 2 / math.sqrt(12), config.wobble)
+    return ShapeModel(
+        rigid.shape.flatten()[None], (spread * centring + 1e-5 * torch.eye(3 * N).to(eye))[None],
+        torch.zeros(1).to(eye), max(rigid.variance - spread, config.floor), grid.rotations().to(eye),
+        grid.logs().to(eye), tuple(math.radians(w) for w in wobble),
+    )  # fmt: skip
+
+
+def _doubts(evidence: Evidence, rigid: Rigid) -> tuple[str, ...]:
+    """Why the pictures do not determine how shapes vary, or not even depth."""
+    B, N = evidence.X.shape[:2]
+    told = []
+    if B < PER_SHAPE * 3 * N:
+        least = PER_SHAPE * 3 * N
+        told.append(f"{B} pictures are too few to learn how shapes of {N} keypoints vary (at least {least})")
+    if int(evidence.visible.sum(1).max()) >= 3:
+        values = torch.linalg.svdvals(evidence.X.transpose(1, 2).flatten(0, 1))
+        if len(values) < 3 or float(values[2]) < FLAT * float(values[0]):
+            told.append("the pictures span a plane: one view, or keypoints in one plane; depth is not determined")
+    if (deepest := depth_ratio(rigid.shape[None])) > DEEPEST:
+        told.append(f"the rigid shape is {float(deepest):.1f} times deeper than wide from its worst side")
+    return tuple(told)
+
+
+def depth_ratio(shapes: Float[Tensor, "B N 3"]) -> Float[Tensor, " B"]:
+    """Largest RMS depth over RMS width that an upright shape shows from any azimuth at elevation 0."""
+    centred = shapes - shapes.mean(1, keepdim=True)
+    flat = centred[..., [0, 2]]
+    values = torch.linalg.eigvalsh(flat.mT @ flat / shapes.shape[1])  # [B, 2]
+    height = centred[..., 1].square().mean(1)
+    return (values[:, 1] / (values[:, 0] + height).clamp_min(1e-9)).sqrt()
+
+
+def _check(X: Tensor, visible: Tensor) -> None:
+    if not len(X):
+        raise ValueError("a shape model needs pictures, got none")
+    few, wrong = visible.sum(1) < 3, ~X.isfinite().flatten(1).all(1)
+    if bool(few.any()):
+        at = int(few.nonzero()[0])
+        raise ValueError(f"picture {at}: {int(visible[at].sum())} visible keypoints, a camera needs at least 3")
+    if bool(wrong.any()):
+        raise ValueError(f"picture {int(wrong.nonzero()[0])}: a coordinate is not finite")
+
+
+def oriented(learned: Learned) -> Learned:
+    """The mirror image of a learned model, which explains the pictures as well."""
+    candidates = tuple(model.mirrored() for model in learned.candidates)
+    return replace(learned, model=learned.model.mirrored(), candidates=candidates)
