@@ -7,9 +7,10 @@ from torch import Tensor
 
 from lfmlib import geometry, metrics
 from lfmlib.data.shapes import ShapeSet
-from lfmlib.data.views import EvaluationViews
+from lfmlib.data.views import EvaluationViews, visible_or_all
 from lfmlib.model import Lifter
 from lfmlib.objectives.fitting import observed_with_depth, read_out
+from lfmlib.objectives.masked import masked_mean
 from lfmlib.objectives.plausibility import resized
 from lfmlib.runs import RunConfig
 
@@ -21,8 +22,10 @@ def evaluate(
     """Eq. 1 (2D alone) and the PA-MPJPE records under both read-outs, per category and as class mean.
 
     Returns:
-        {"eq1": mean squared residual per visible keypoint, "fit": records, "snap": records}; see `metrics.evaluate`. A
-        depth network has the snap read-out alone, under both names.
+        {"eq1": mean squared residual per visible keypoint, "depth": mean RMS depth of the lifted shapes in units of
+        their pictures' RMS, "fit": records, "snap": records}; see `metrics.evaluate`. The first two see 2D alone: a run
+        that has collapsed has no depth, one that has exploded has too much. A depth network has the snap read-out
+        alone, under both names.
     """
     shapes, snapped, losses = [], [], []
     n_max, sizes = views.X.shape[1], [s.rig.n for s in sets]
@@ -46,11 +49,16 @@ def evaluate(
     common = dict(
         radius=[s.radius for s in sets], mm=[s.rig.mm for s in sets], names=[s.rig.name for s in sets]
     )  # fmt: skip
-    result: dict[str, Any] = {"eq1": float(torch.cat(losses).mean())}
+    result: dict[str, Any] = {"eq1": float(torch.cat(losses).mean()), "depth": _depth(torch.cat(snapped), views)}
     for name, P in (("fit", torch.cat(shapes)), ("snap", torch.cat(snapped))):
         records = metrics.evaluate(P, views.Y, views.known, views.category, **common)
         result[name] = [r for r in records if r["category"] != metrics.POOLED]
     return result
+
+
+def _depth(P: Tensor, views: EvaluationViews) -> float:
+    seen = visible_or_all(views.visible, P)
+    return float((masked_mean(P[..., 2].square(), seen) / masked_mean(views.X.square().sum(-1), seen)).sqrt().mean())
 
 
 def fit(X: Tensor, Y: Tensor, visible: Tensor | None, kind: str) -> geometry.Camera:

@@ -166,7 +166,8 @@ def curve_rows(store: RunStore, record: dict[str, Any], **columns: Any) -> list[
             result.append({
                 "data": tag, "category": last["category"], **columns, "seed": record["config"]["seed"],
                 "read_out": read_out, "step": point["step"],
-                "loss": point["loss"], "eq1": point["validation"]["eq1"], **{name: last[name] for name in ERRORS},
+                "loss": point["loss"], "eq1": point["validation"]["eq1"], "depth": point["validation"].get("depth"),
+                **{name: last[name] for name in ERRORS},
             })  # fmt: skip
     return result
 

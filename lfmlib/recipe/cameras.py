@@ -80,6 +80,10 @@ class CameraGrid:
             self.azimuths, tuple(self.elevations[i] for i in kept), tuple(self.shares[i] / total for i in kept)
         )
 
+    def mirrored(self) -> "CameraGrid":
+        """Where the cameras stand for the mirror image of a shape: as far below the horizon as above it, and back."""
+        return replace(self, elevations=tuple(-e for e in self.elevations))
+
     def steps(self) -> Float[Tensor, " E"]:
         """Half the distance in degrees from each elevation to its neighbours, at most 7.5: how far it speaks for."""
         e = torch.tensor(self.elevations)

@@ -16,12 +16,15 @@ class RecipeConfig:
             tried from then on, and dropped where hardly a picture uses them.
         wobble: sd in degrees of a camera's roll about the upright; along azimuth and elevation it is the grid's step
             over sqrt 12.
-        restarts, rigid, gaussian, mixture: starts of the rigid stage, and steps of expectation-maximisation per stage.
+        restarts, rigid, gaussian, mixture: starts of the rigid stage, and steps of expectation-maximisation per stage;
+            gaussian 0 leaves it at the rigid shape, mixture 0 at one Gaussian.
         components: numbers of Gaussians that are tried beside one; held-out pictures choose.
         shrink: pictures' worth of the shared covariance that is mixed into each component's own.
         smoothing: added to the variances of shapes.
         floor: least variance of a picture's keypoints, in squared RMS radii.
-        samples: shapes drawn from each picture's posterior.
+        samples: shapes drawn from each picture's posterior; 0: its mean alone.
+        imagined: share of the dreams that come from no picture but from one Gaussian with the model's mean and
+            covariance: shapes a little beyond those that were seen.
         handed: whether the rig's annotation of what is left decides between the model and its mirror image.
     Raises:
         ValueError: a value is out of range.
@@ -41,15 +44,16 @@ class RecipeConfig:
     smoothing: float | int = 1e-5
     floor: float | int = 1e-4
     samples: int = 4
+    imagined: float | int = 0.25
     handed: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("evidence", 1), ("azimuths", 4), ("restarts", 1), ("rigid", 1), ("gaussian", 0),
-                            ("mixture", 0), ("samples", 1)):  # fmt: skip
+                            ("mixture", 0), ("samples", 0)):  # fmt: skip
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"recipe: {name} is {value!r}, expected a whole number, {least} or more")
-        for name in ("wobble", "horizon", "shrink", "smoothing", "floor"):
+        for name in ("wobble", "horizon", "imagined", "shrink", "smoothing", "floor"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
                 raise ValueError(f"recipe: {name} is {value!r}, expected a finite number, 0 or more")
@@ -63,6 +67,8 @@ class RecipeConfig:
             raise ValueError(f"recipe: no elevation of {self.elevations!r} is within horizon={self.horizon} degrees")
         if any(isinstance(k, bool) or not isinstance(k, int) or k < 2 for k in self.components):
             raise ValueError(f"recipe: components are {self.components!r}, expected whole numbers, 2 or more")
+        if self.imagined >= 1:
+            raise ValueError(f"recipe: imagined is {self.imagined}, expected a share below 1")
         if self.floor == 0:
             raise ValueError("recipe: floor is 0; without noise a picture's covariance has no inverse")
 

@@ -24,7 +24,8 @@ class Dreams(NamedTuple):
 
 
 def dream(evidence: Evidence, model: ShapeModel, samples: int, generator: torch.Generator) -> Dreams:
-    """Draws shapes from the posterior of each picture under its likeliest camera and Gaussian (Matheron's rule).
+    """Draws shapes from the posterior of each picture under its likeliest camera and Gaussian (Matheron's rule); with
+    samples 0 the posterior's mean.
 
         y ~ N(mu, Sigma),  x~ = P R y + T e + noise,   y + Sigma (P R)^T C^-1 (a x - x~)  is a draw given a x
 
@@ -32,7 +33,7 @@ def dream(evidence: Evidence, model: ShapeModel, samples: int, generator: torch.
     """
     found = EStep(evidence, model)
     r, B, M = found.likeliest(), len(evidence), model.means.shape[1]
-    shapes = evidence.X.new_zeros(samples, B, M)
+    shapes = evidence.X.new_zeros(max(1, samples), B, M)
     angles = evidence.X.new_zeros(2, B)
     x = evidence.X.flatten(1)
     for k, mean in enumerate(model.means):
@@ -41,6 +42,7 @@ def dream(evidence: Evidence, model: ShapeModel, samples: int, generator: torch.
             back, seen = found.spread[k], evidence.visible[picture]
             most_likely = mean + torch.einsum("bp,bpm->bm", pull, back[camera])
             angles[:, picture] = camera_angles(wobbled(model, found.tangents[k][camera], camera, pull))
+            shapes[0, picture] = most_likely
             for s in range(samples):
                 dy = _normal(generator, (len(picture), M), x) @ root.mT
                 dx = torch.einsum("bm,bpm->bp", dy, found.H[camera])
@@ -55,6 +57,13 @@ def dream(evidence: Evidence, model: ShapeModel, samples: int, generator: torch.
                     undone = (own @ dx[..., None])[..., 0]
                 shapes[s, picture] = most_likely + dy - torch.einsum("bp,bpm->bm", undone, back[camera])
     return Dreams(shapes.flatten(0, 1).unflatten(1, (-1, 3)), *angles)
+
+
+def imagine(model: ShapeModel, count: int, generator: torch.Generator) -> Float[Tensor, "count N 3"]:
+    """Shapes from one Gaussian with the mixture's mean and covariance, upright frame."""
+    whole = model.collapsed()
+    drawn = _normal(generator, (count, whole.means.shape[1]), whole.means)
+    return (whole.means + drawn @ torch.linalg.cholesky(whole.covariances[0]).mT).unflatten(1, (-1, 3))
 
 
 def camera_angles(R: Float[Tensor, "B 3 3"]) -> Float[Tensor, "two B"]:

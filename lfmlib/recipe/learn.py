@@ -23,6 +23,7 @@ RIGID_PICTURES, GAUSSIAN_PICTURES = 600, 3000  # that the first two stages look 
 PER_SHAPE = 1  # pictures per number of a shape (3N) that each Gaussian must have on average
 SEARCH_EVERY = 5  # steps between two searches through all cameras, where pictures have factorisations of their own
 FLAT = 0.02  # third singular value of all pictures' coordinates, relative to the first, below which they span a plane
+COMPLETIONS = 30  # rounds that place hidden keypoints in a plane, to see whether the pictures span more than one
 DEEPEST = 5.0  # depth in widths of the picture's RMS that a shape may have from its worst side
 DEVIATIONS = 1.0  # standard errors by which more Gaussians must explain held-out pictures better
 
@@ -59,15 +60,18 @@ def learn(
     """Shape model of a category from pictures alone.
 
     Args:
-        X: pictures in random order, normalised, 0 where not visible; [B, N, 2].
+        X: pictures in random order, normalised, anything where not visible; [B, N, 2].
         visible: [B, N].
         held_out: pictures that choose the number of Gaussians; None: none is chosen beyond one.
         config: sizes of the stages.
         generator: draws starts.
     Raises:
-        ValueError: no picture; fewer than 3 visible keypoints or values that are not finite (names the picture).
+        ValueError: no picture; fewer than 3 visible keypoints, keypoints that all coincide, or values that are not
+            finite (names the picture).
     """
     _check(X, visible)
+    if held_out is not None:
+        _check(held_out.X, held_out.visible, "held-out picture")
     B, N = X.shape[:2]
     evidence = Evidence(X, visible).head(max(1, config.evidence // N))
     grid = CameraGrid(config.azimuths, config.elevations)
@@ -78,8 +82,11 @@ def learn(
     near = grid.near_horizon(config.horizon)
     rigid = fit_rigid(few.X, few.visible, near, generator, config.restarts, config.rigid)
     doubts = _doubts(evidence, rigid)
-    grid = rigid.grid if doubts else grid.widened(rigid.grid)
-    model = _gaussian(rigid, grid, config, frozen=bool(doubts))
+    if len(doubts) > 1:  # what is too deep by itself may be a stick; where depth is not determined it is a mistake
+        rigid = _shallow(rigid)
+    grid = rigid.grid if doubts or config.gaussian == 0 else grid.widened(rigid.grid)
+    frozen = bool(doubts) or config.gaussian == 0
+    model = _gaussian(rigid, grid, config, frozen)
 
     def record(name: str, model: ShapeModel, steps: int, pictures: int, likelihood: float) -> Tensor | None:
         nonlocal started
@@ -87,15 +94,17 @@ def learn(
         scores = None if held_out is None else EStep(held_out, model).likelihood()
         stages.append({
             "stage": name, "components": len(model.means), "steps": steps, "pictures": pictures,
-            "likelihood": likelihood, "held_out": None if scores is None else float(scores.mean()),
+            "likelihood": None if math.isnan(likelihood) else likelihood,
+            "held_out": None if scores is None else float(scores.mean()),
             "seconds": round(time.monotonic() - started, 2), "chosen": False,
         })  # fmt: skip
         started = time.monotonic()
         return scores
 
     record("rigid", model, config.rigid, len(few), rigid.likelihood)
-    if doubts:
-        log.warning("shape model: %s; taking the rigid mean shape", "; ".join(doubts))
+    if frozen:
+        if doubts:
+            log.warning("shape model: %s; taking the rigid mean shape", "; ".join(doubts))
         stages[-1]["chosen"] = True
         return Learned(model, grid, rigid, stages, doubts, tuple(candidates))
     head = evidence.head(GAUSSIAN_PICTURES)
@@ -167,12 +176,36 @@ def _doubts(evidence: Evidence, rigid: Rigid) -> tuple[str, ...]:
         least = PER_SHAPE * 3 * N
         told.append(f"{B} pictures are too few to learn how shapes of {N} keypoints vary (at least {least})")
     if int(evidence.visible.sum(1).max()) >= 3:
-        values = torch.linalg.svdvals(evidence.X.transpose(1, 2).flatten(0, 1))
+        values = torch.linalg.svdvals(_completed(evidence))
         if len(values) < 3 or float(values[2]) < FLAT * float(values[0]):
             told.append("the pictures span a plane: one view, or keypoints in one plane; depth is not determined")
     if (deepest := depth_ratio(rigid.shape[None])) > DEEPEST:
         told.append(f"the rigid shape is {float(deepest):.1f} times deeper than wide from its worst side")
     return tuple(told)
+
+
+def _completed(evidence: Evidence) -> Float[Tensor, "rows N"]:
+    """Coordinates of all pictures, one row for x and one for y, with the hidden ones where a plane would have them."""
+    rows, seen = evidence.X.transpose(1, 2).flatten(0, 1), evidence.visible.repeat_interleave(2, 0)
+    whole, weight, ones = rows, seen.to(rows), rows.new_ones(1, rows.shape[1])
+    for _ in range(0 if bool(seen.all()) else COMPLETIONS):
+        plane = torch.cat([torch.linalg.eigh(whole.mT @ whole)[1][:, -2:].mT, ones])  # and a place, row by row
+        normal = torch.einsum("rn,in,jn->rij", weight, plane, plane) + 1e-6 * torch.eye(3).to(rows)
+        whole = torch.where(seen, rows, torch.linalg.solve(normal, rows @ plane.mT) @ plane)
+        whole = whole - whole.mean(1, keepdim=True)
+        rows = torch.where(seen, whole, 0)
+    return whole
+
+
+def _shallow(rigid: Rigid) -> Rigid:
+    """The rigid start, at most `DEEPEST` times deeper than wide."""
+    ratio = float(depth_ratio(rigid.shape[None]))
+    if ratio <= DEEPEST:
+        return rigid
+    shape = rigid.shape.clone()
+    axes = torch.linalg.eigh(shape[:, [0, 2]].mT @ shape[:, [0, 2]])[1]
+    shape[:, [0, 2]] = shape[:, [0, 2]] @ axes @ torch.diag(axes.new_tensor([1.0, DEEPEST / ratio])) @ axes.mT
+    return rigid._replace(shape=shape / shape.square().sum(1).mean().sqrt())
 
 
 def depth_ratio(shapes: Float[Tensor, "B N 3"]) -> Float[Tensor, " B"]:
@@ -184,18 +217,25 @@ def depth_ratio(shapes: Float[Tensor, "B N 3"]) -> Float[Tensor, " B"]:
     return (values[:, 1] / (values[:, 0] + height).clamp_min(1e-9)).sqrt()
 
 
-def _check(X: Tensor, visible: Tensor) -> None:
+def _check(X: Tensor, visible: Tensor, what: str = "picture") -> None:
     if not len(X):
-        raise ValueError("a shape model needs pictures, got none")
-    few, wrong = visible.sum(1) < 3, ~X.isfinite().flatten(1).all(1)
+        raise ValueError(f"a shape model needs pictures, got no {what}")
+    few, wrong = visible.sum(1) < 3, ~(X.isfinite() | ~visible[..., None]).flatten(1).all(1)
     if bool(few.any()):
         at = int(few.nonzero()[0])
-        raise ValueError(f"picture {at}: {int(visible[at].sum())} visible keypoints, a camera needs at least 3")
+        raise ValueError(f"{what} {at}: {int(visible[at].sum())} visible keypoints, a camera needs at least 3")
     if bool(wrong.any()):
-        raise ValueError(f"picture {int(wrong.nonzero()[0])}: a coordinate is not finite")
+        raise ValueError(f"{what} {int(wrong.nonzero()[0])}: a coordinate is not finite")
+    point = torch.where(visible[..., None], X, 0).flatten(1).abs().amax(1) == 0
+    if bool(point.any()):
+        raise ValueError(f"{what} {int(point.nonzero()[0])}: all its keypoints coincide")
 
 
 def oriented(learned: Learned) -> Learned:
     """The mirror image of a learned model, which explains the pictures as well."""
     candidates = tuple(model.mirrored() for model in learned.candidates)
-    return replace(learned, model=learned.model.mirrored(), candidates=candidates)
+    shape = learned.rigid.shape * learned.rigid.shape.new_tensor([1.0, 1.0, -1.0])
+    rigid = learned.rigid._replace(shape=shape, grid=learned.rigid.grid.mirrored())
+    return replace(
+        learned, model=learned.model.mirrored(), grid=learned.grid.mirrored(), rigid=rigid, candidates=candidates
+    )

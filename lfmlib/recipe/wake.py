@@ -13,7 +13,7 @@ from lfmlib import handedness
 from lfmlib.data.batches import ViewSampler
 from lfmlib.data.shapes import ShapeSet
 from lfmlib.data.views import Views, visible_or_all
-from lfmlib.recipe.dreams import dream
+from lfmlib.recipe.dreams import dream, imagine
 from lfmlib.recipe.evidence import Evidence
 from lfmlib.recipe.learn import depth_ratio, learn, oriented
 from lfmlib.recipe.shape_model import ShapeModel
@@ -36,7 +36,7 @@ class Woken:
     """What a category's pictures are believed to show.
 
     Args:
-        shapes: dreamt shapes, upright frame, unit RMS radius on average; [S B, N, 3].
+        shapes: dreamt and imagined shapes, upright frame, unit RMS radius on average; [F, N, 3].
         azimuth, elevation: of each picture's camera, radians; [B].
         visible: what each picture shows; [B, N].
         model: the shape model.
@@ -89,10 +89,13 @@ def _category(config: "RunConfig", run_data: "RunData", index: int, store: RunSt
             learned = oriented(learned)
     evidence = Evidence(pictures.X, seen).head(max(1, config.recipe.evidence // rig.n))
     dreams = dream(evidence, learned.model, config.recipe.samples, generator)
-    kept = depth_ratio(dreams.shapes) <= EXPLODED
-    shapes = dreams.shapes[kept] if bool(kept.any()) else learned.rigid.shape[None]
+    share = config.recipe.imagined
+    imagined = imagine(learned.model, round(share / (1 - share) * len(dreams.shapes)), generator)
+    shapes = torch.cat([dreams.shapes, imagined])
+    kept = depth_ratio(shapes) <= EXPLODED
+    shapes = shapes[kept] if bool(kept.any()) else learned.rigid.shape[None]
     record = {
-        "id": name, "category": rig.name, "recipe": asdict(config.recipe), "pictures": len(evidence),
+        "id": name, "category": rig.name, "recipe": config.as_dict()["recipe"], "pictures": len(evidence),
         "stages": learned.stages, "doubts": list(learned.doubts), "mirrored": mirrored,
         "elevations": {f"{e:g}": s for e, s in zip(learned.grid.elevations, learned.grid.shares or (), strict=False)},
         "dropped": float((~kept).float().mean()), "seconds": round(sum(s["seconds"] for s in learned.stages), 2),

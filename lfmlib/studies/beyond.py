@@ -101,7 +101,7 @@ def recipe(names: Sequence[str], seed: int, size: Size, **changes: Any) -> RunCo
     """
     plain = RunConfig(
         tuple(names), model=LifterConfig(injection="input", mean_shape=True),
-        objective=ObjectiveConfig(reprojection=0, dreamt_3d=1), recipe=recipe_config(size), steps=size.steps, batch=64,
+        objective=ObjectiveConfig(reprojection=0, dreamt_3d=1), recipe=recipe_config(size), steps=size.steps, batch=32,
         lr=5e-3, betas=(0.9, 0.99), warmup=min(100, size.steps), ema=0.99, views="fixed", seed=seed,
         count=synthetic.cap("smoke" if size.short else "cpu"), evaluations=min(4, size.steps), test_views=size.views,
     )  # fmt: skip
@@ -120,10 +120,10 @@ def twin(names: Sequence[str], seed: int, size: Size, **changes: Any) -> RunConf
 
 
 def literal(names: Sequence[str], seed: int, size: Size, **changes: Any) -> RunConfig:
-    """Eq. 1 alone, the encoding in every layer, weight 1: nothing of ours."""
+    """Eq. 1 alone, the encoding in every layer, weight 1, batch 64: nothing of ours. As many pictures as the recipe."""
     plain = replace(
         recipe(names, seed, size), model=LifterConfig(), objective=ObjectiveConfig(), recipe=None, lr=1e-3,
-        betas=(0.9, 0.999), warmup=0, ema=0.0,
+        betas=(0.9, 0.999), warmup=0, ema=0.0, batch=64, steps=max(1, size.steps // 2),
     )  # fmt: skip
     return replace(plain, **changes)
 
