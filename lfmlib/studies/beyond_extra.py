@@ -1,6 +1,5 @@
 """Beyond the paper, taken apart: the recipe's parts, other cameras, hidden keypoints, where Eq. 1 alone ends up."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +157,7 @@ def details(config: RunConfig, store: RunStore) -> "pandas.DataFrame":
     from lfmlib.runs import run_id
 
     data = RunData.of(config)
-    lifter = load(store.folder(run_id(config, data)) / "model.safetensors").model
+    lifter = load(store.folder(run_id(config, data)) / "model.safetensors").lifter
     (shapes,) = data.test
     views = evaluation_views(
         (shapes,), config.cameras, config.test_views, TEST_SEED + config.seed, config.missing, config.self_occlusion
@@ -182,7 +181,3 @@ def details(config: RunConfig, store: RunStore) -> "pandas.DataFrame":
         for b in range(len(P)) for i in range(shapes.rig.n) if bool(views.known[b, i])
     ])  # fmt: skip
 
-
-def hidden(columns: Sequence[str]) -> list[str]:
-    """Columns that only help to build the tables."""
-    return [c for c in columns if c in ("run", "chosen")]
