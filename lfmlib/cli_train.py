@@ -26,13 +26,15 @@ OPTIONS = {  # options of `lfm train` that stand for a field of the configuratio
     "encoding": (str, "model.encoding", "vit, rff (default), rff_sqrt2, rff_mc, laplacian, learned, orthonormal, none"),
     "alpha": (float, "model.alpha", "encoding weight (1)"),
 }  # fmt: skip
+SECTIONS = ("model", "objective", "cameras", "recipe")
 TRAIN_NOTE = """\
 A CATEGORY is a synthetic one (synthetic_body17, synthetic_chair10, ...), one whose file is in the folder that LFM_DATA
 names, or the path of an .npz file with 3D shapes, from which 2D views are drawn. Training sees 2D only.
 The defaults are the paper as printed (Eq. 1 alone, analytic RFF at weight 1 in every layer, AdamW) apart from the sizes
-and the learning rate, which suit a small computer. Eq. 1 alone does not determine depth; for shapes to use, try
-  lfm train CATEGORY --injection input --alpha 10
-and, besides, --set objective.low_rank=0.03; keep what beats the floors that are printed at the end.
+and the learning rate, which suit a small computer. Eq. 1 alone does not determine depth; for shapes to use, take
+  lfm train CATEGORY --recipe
+which first learns a shape model from the pictures and then trains the network on what that model dreams (not in the
+paper; still 2D alone). Options and --set then change the recipe's settings, such as --set recipe.evidence=70000.
 A run that was stopped or killed goes on when the same command is given again. Several GPUs share one run's batches:
   torchrun --nproc_per_node 8 -m lfmlib.cli train CATEGORY --device cuda"""
 
@@ -48,6 +50,7 @@ def arguments(parser: ArgumentParser) -> None:
     add("categories", nargs="*", metavar="CATEGORY", help="what to train on, together in one network")
     for name, (kind, _, text) in OPTIONS.items():
         add(f"--{name}", type=kind, help=text)
+    add("--recipe", action="store_true", help="the project's own 2D-only recipe instead of the paper's objective")
     add("--config", metavar="FILE", help="JSON file of settings, such as a run's config.json; options override it")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, such as objective.low_rank=0.01")
     add("--print-config", action="store_true", help="print every setting as JSON, and stop")
@@ -85,11 +88,15 @@ def _run_config(args: Namespace) -> "RunConfig":
     """The run that the arguments ask for: the defaults, then --config, then the options, then --set."""
     from lfmlib import data, files, rigs
     from lfmlib.lifting import run_config
+    from lfmlib.recipe.preset import recipe_run
     from lfmlib.runs import RunConfig
 
-    settings = RunConfig(categories=("?",)).as_dict(complete=True)
+    content = files.read_json(args.config) if args.config else {}
+    with_recipe = args.recipe or (isinstance(content, dict) and content.get("recipe") is not None)
+    plain = recipe_run(("?",)) if with_recipe else RunConfig(categories=("?",))
+    settings = plain.as_dict(complete=True)
     if args.config:
-        for key, value in dotted(files.read_json(args.config), args.config).items():
+        for key, value in dotted(content, args.config).items():
             _put(settings, key, value, args.config)
     for name, (_, key, _) in OPTIONS.items():
         if getattr(args, name) is not None:
@@ -117,7 +124,7 @@ def dotted(content: Any, where: str, prefix: str = "") -> dict[str, Any]:
         raise ValueError(f"{where}: {prefix or 'the file'} is {type(content).__name__}, expected an object of settings")
     flat = {}
     for key, value in content.items():
-        nested = isinstance(value, dict) or f"{prefix}{key}" in ("model", "objective", "cameras")
+        nested = isinstance(value, dict) or (value is not None and f"{prefix}{key}" in SECTIONS)
         flat |= dotted(value, where, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return flat
 
@@ -125,14 +132,20 @@ def dotted(content: Any, where: str, prefix: str = "") -> dict[str, Any]:
 def _put(settings: dict[str, Any], key: str, value: Any, where: str) -> None:
     """Sets one value, if there is such a setting and the value is of its kind."""
     known = dotted(settings, "settings")
+    if key == "recipe" and value is None and "recipe" in known:
+        return
     if key not in known:
         near = difflib.get_close_matches(key, known, n=3, cutoff=0.5) or list(known)
         raise ValueError(f"{where}: no setting {key!r}; did you mean {', '.join(near)}?")
     old = known[key]
     kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", list: "a list"}
+    kinds[type(None)] = "a number or null"
     fits = type(value) is type(old) or (isinstance(old, float) and type(value) is int)
+    if old is None:  # a number, or nothing
+        fits = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     if isinstance(old, list) and fits:
-        fits = all(isinstance(item, int | float if key == "betas" else str) for item in value)
+        numbers = all(isinstance(item, int | float) for item in old)
+        fits = all(isinstance(item, int | float if numbers else str) for item in value)
         fits = fits and (key != "betas" or len(value) == 2)
     if not fits:
         raise ValueError(f"{where}: {key} is {value!r}, expected {kinds[type(old)]}, such as {json.dumps(old)}")

@@ -19,7 +19,7 @@ def m_step(found: EStep, config: RecipeConfig, grid: CameraGrid) -> tuple[ShapeM
 
         mu   += ( sum r H^T C^-1 H )^-1 sum r H^T C^-1 (a x - H mu)
         Sigma = mean_r of E[ (y - mu)(y - mu)^T | x, g, k ],  part of it shared between the Gaussians
-        noise = mean_r of E[ ||noise||^2 | x, g, k ] / 2N
+        noise = mean_r of E[ ||noise||^2 | x, g, k ] / (2N - 2)
 
     The plain update of the mean, mean_r E[y | x], moves by Sigma only, and would stand still where shapes are rigid.
     """
@@ -49,7 +49,7 @@ def m_step(found: EStep, config: RecipeConfig, grid: CameraGrid) -> tuple[ShapeM
             force, moved, mass = force + towards, moved + w @ move, mass + w.sum()
             second += (move * w[:, None]).mT @ move + w.sum() * S
             # given x the noise has mean s C^-1 (a x - H mu) and variance s - s^2 C^-1
-            there = 2 * found.evidence.visible[picture].sum(1)
+            there = 2 * found.evidence.visible[picture].sum(1) - 2
             s = model.noise
             residual += float(w @ (s * s * pull.square().sum(1) + s * there) - s * s * trace)
             numbers += float(w @ there.to(w))

@@ -151,8 +151,9 @@ class EStep:
         evidence, model = self.evidence, self.model
         if search or evidence.active is None:
             if len(model.means) > 1:
-                coarse = EStep(Evidence(evidence.X, evidence.visible), model.collapsed())
-                evidence.active = coarse.log[evidence.others, 0].topk(min(ACTIVE, len(self.H)), 1).indices
+                rows = evidence.others
+                coarse = EStep(Evidence(evidence.X[rows], evidence.visible[rows]), model.collapsed())
+                evidence.active = coarse.log[:, 0].topk(min(ACTIVE, len(self.H)), 1).indices
             else:
                 every = torch.arange(len(self.H), device=evidence.X.device)
                 self._pairs(every.expand(len(evidence.others), -1))
@@ -200,5 +201,7 @@ class EStep:
         if bool(failed.any()):
             raise Degenerate("shape model: a picture's covariance is not positive definite")
         inverse = torch.cholesky_inverse(L)
-        inverse = torch.where(there[:, :, None] & there[:, None, :], inverse, 0)
-        return inverse, L.diagonal(dim1=1, dim2=2).log().sum(1)
+        # centring has removed the mean: it is no observation, so it has no part in the inverse or the determinant
+        middle = torch.eye(2).to(C).repeat(N, N) / (self.model.noise * n.flatten()[:, None, None])
+        inverse = torch.where(there[:, :, None] & there[:, None, :], inverse - middle, 0)
+        return inverse, L.diagonal(dim1=1, dim2=2).log().sum(1) - math.log(self.model.noise)

@@ -113,7 +113,8 @@ def learn(
         doubts = (f"{B} pictures do not determine how shapes of {N} keypoints vary: their covariance degenerates",)
         log.warning("shape model: %s; taking the rigid mean shape", doubts[0])
         stages[-1]["chosen"] = True
-        return Learned(model, grid, rigid, stages, doubts, tuple(candidates))
+        candidates[-1] = _gaussian(rigid, rigid.grid, config, frozen=True)
+        return Learned(candidates[-1], rigid.grid, rigid, stages, doubts, tuple(candidates))
     model, grid, likelihood = climbed
     grid = grid.pruned()
     model = replace(model, rotations=grid.rotations().to(X), cameras=grid.logs().to(X))

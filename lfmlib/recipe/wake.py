@@ -63,8 +63,8 @@ def wake_id(config: "RunConfig", run_data: "RunData", index: int) -> str:
     """Name of a category's wake phase: a hash of the recipe, of the pictures and of the seed."""
     sets = (run_data.train[index], run_data.validation[index])
     text = json.dumps(
-        [FORMAT, asdict(config.recipe), sets[0].rig.name, [s.fingerprint for s in sets], asdict(config.cameras),
-         config.views, config.missing, config.self_occlusion, config.seed], sort_keys=True
+        [FORMAT, asdict(config.recipe), sets[0].rig.name, sets[0].rig.handed, [s.fingerprint for s in sets],
+         asdict(config.cameras), config.views, config.missing, config.self_occlusion, config.seed], sort_keys=True
     )  # fmt: skip
     return "wake-" + hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -15,6 +15,7 @@ from lfmlib.model import LifterConfig
 from lfmlib.objectives import ObjectiveConfig
 from lfmlib.recipe import evaluation as wake_runs
 from lfmlib.recipe.config import RecipeConfig
+from lfmlib.recipe.preset import recipe_run
 from lfmlib.runs import RunConfig, RunData
 from lfmlib.store import RunStore
 from lfmlib.verdicts import Verdict
@@ -100,11 +101,9 @@ def recipe(names: Sequence[str], seed: int, size: Size, **changes: Any) -> RunCo
         seed, size: of the run.
         changes: fields of RunConfig that differ.
     """
-    plain = RunConfig(
-        tuple(names), model=LifterConfig(injection="input", mean_shape=True),
-        objective=ObjectiveConfig(reprojection=0, dreamt_3d=1), recipe=recipe_config(size), steps=size.steps, batch=32,
-        lr=8e-3, betas=(0.9, 0.99), warmup=min(100, size.steps), ema=0.99, views="fixed", seed=seed,
-        count=synthetic.cap("smoke" if size.short else "cpu"), evaluations=min(4, size.steps), test_views=size.views,
+    plain = recipe_run(
+        names, recipe=recipe_config(size), steps=size.steps, seed=seed, evaluations=min(4, size.steps),
+        count=synthetic.cap("smoke" if size.short else "cpu"), test_views=size.views,
     )  # fmt: skip
     return replace(plain, **changes)
 
@@ -168,7 +167,7 @@ def combined_arms(size: Size) -> list[Arm]:
 
 def label_arms(size: Size, shares: Sequence[float] = (0.01, 0.1)) -> list[Arm]:
     """The twin with few labels: a share of the training frames has 3D, the others are not used."""
-    names = [n for n in categories(size) if n in ("human17_cmu", "dog26_ai4animation", "synthetic_body17")]
+    names = [n for n in categories(size) if n in ("human17_cmu", "dog26_ai4animation", "synthetic_body17", *SMOKE)]
     return [
         Arm(name, f"{TWIN}, {100 * share:g} % of labels", twin((name,), seed, size, share=share))
         for name in names for share in shares for seed in range(size.seeds)
@@ -245,14 +244,14 @@ def _with_bit(row: dict[str, Any], bit: bool) -> float:
 
 
 def judge(study: Study) -> list[Verdict]:
-    """Verdicts on what the papers claim of one network for all categories; the recipe itself claims nothing of theirs."""
+    """Verdict on what the paper claims of one network for all categories, here for the recipe: a row of its own."""
     rows = study.table.groupby(["category", "method", "seed"])["flip"].mean()
     names = [n for n in categories_of(study) if (n, COMBINED) in rows.index.droplevel(2) and n in GOALS]
     if len(names) < 2:
         return []
     alone, together = (
-        [float(rows.xs(method, level=1).loc[names].xs(seed, level=1).mean()) for seed in sorted(set(study.table["seed"]))
-         if all((n, method, seed) in rows.index for n in names)]
+        [float(rows.xs(method, level=1).loc[names].xs(seed, level=1).mean())
+         for seed in sorted(set(study.table["seed"])) if all((n, method, seed) in rows.index for n in names)]
         for method in (RECIPE, COMBINED)
     )  # fmt: skip
     few = min(len(alone), len(together))
