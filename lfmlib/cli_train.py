@@ -189,8 +189,14 @@ def _show(config: "RunConfig", record: dict[str, Any], store: "RunStore") -> int
     if record["status"] != "done":
         say("error: the run diverged, its loss is not finite; try a smaller --lr")
         return FAILED
-    from lfmlib import experiments
+    from lfmlib import evaluation, experiments
 
+    state = evaluation.health(record["final"]["validation"].get("depth", 1.0))
+    if state != "ok":
+        say(f"warning: the lifted shapes are {state}; this run has not found the depth (told from its shapes alone)")
+    for woken in record.get("wake", ()):
+        for doubt in woken["doubts"]:
+            say(f"warning: {woken['category']}: {doubt}; its shapes are the rigid mean shape")
     final, floors = record["final"]["test"], experiments.floor_rows(config, [config.seed])
     methods = {f"this run, {kind}": final[kind] for kind in ("fit", "snap")}
     for method, name in (("flat", "floor: flat"), ("mean", "floor: mean shape (3D)")):

@@ -1,5 +1,6 @@
 """What a lifter gets right: Eq. 1 on fixed views, and the errors against their truth under both read-outs."""
 
+import math
 from typing import Any
 
 import torch
@@ -13,6 +14,15 @@ from lfmlib.objectives.fitting import observed_with_depth, read_out
 from lfmlib.objectives.masked import masked_mean
 from lfmlib.objectives.plausibility import resized
 from lfmlib.runs import RunConfig
+
+FLAT, EXPLODED = 0.2, 3.0  # RMS depth in units of the picture's RMS: less is no shape, more is no object
+
+
+def health(depth: float | None) -> str:
+    """What the depth of a run's shapes says about it, without any label: "ok", "flat", "exploded" or "diverged"."""
+    if depth is None or not math.isfinite(depth):
+        return "diverged"
+    return "flat" if depth < FLAT else "exploded" if depth > EXPLODED else "ok"
 
 
 @torch.no_grad()

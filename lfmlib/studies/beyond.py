@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lfmlib import experiments, metrics, verdicts
+from lfmlib import evaluation, experiments, metrics, verdicts
 from lfmlib.baselines import runs as baseline_runs
 from lfmlib.data import real, synthetic
 from lfmlib.model import LifterConfig
@@ -227,6 +227,7 @@ def recipe_rows(arm: Arm, record: dict[str, Any]) -> list[dict[str, Any]]:
             "seed": row["seed"], "steps": arm.config.steps,
             "seconds": round(seconds + sum(w["seconds"] for w in wake.values()), 1), "device": device,
             **{name: row[name] for name in experiments.ERRORS}, "mirror_mistakes": row["mirror_mistakes"],
+            "health": evaluation.health(record["final"]["validation"]["depth"] if record["final"] else None),
             "run": row["run"],
         })  # fmt: skip
         bit = wake[row["category"]]["mirrored"] if arm.method == RECIPE else None

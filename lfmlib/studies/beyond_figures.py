@@ -38,6 +38,15 @@ def overview(study: Study) -> "pandas.DataFrame":
     return wide[[m for m in ORDER if m in wide.columns]].fillna("")
 
 
+def readme_table(study: Study) -> "pandas.DataFrame":
+    """For the README: per-category flip of every method, mean ± sd over seeds, the floors in words."""
+    names = {"flat": "floor: flat", "mean": "floor: mean shape (3D)", TWIN: "3D-supervised twin",
+             COMBINED: "recipe, one network for all"}  # fmt: skip
+    wide = overview(study).rename(columns=names)
+    wide.index = [short(name) for name in wide.index]
+    return wide.rename_axis("flip per category").rename_axis(columns=None).reset_index()
+
+
 def goals(study: Study) -> "pandas.DataFrame":
     """What was to be reached, and whether the recipe does: mean over seeds, last step."""
     import pandas
