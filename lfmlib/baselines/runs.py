@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
@@ -18,16 +18,20 @@ from lfmlib.baselines.interface import snapped
 from lfmlib.baselines.paul import PAUL
 from lfmlib.data.batches import ViewSampler, evaluation_views
 from lfmlib.environment import environment
+from lfmlib.recipe.mlp import DreamtMLP
+from lfmlib.recipe.sleep import DreamSampler
+from lfmlib.recipe.wake import wake_all
 from lfmlib.runs import FIXED_VIEW_SEED, TEST_SEED, RunConfig, RunData
 from lfmlib.store import RunStore
 
 FORMAT = 1  # part of a run's id
-C3DPO, PAUL_NAME = "c3dpo", "paul"
-METHODS = (C3DPO, PAUL_NAME)
+C3DPO, PAUL_NAME, MLP = "c3dpo", "paul", "recipe-mlp"
+METHODS = (C3DPO, PAUL_NAME, MLP)
 # chosen on human17_cmu by the loss of held-out pictures, width for a CPU's sake
 SETTINGS: dict[str, dict[str, Any]] = {
     C3DPO: {"lr": 3e-3, "basis": 10, "width": 256, "blocks": 2},
     PAUL_NAME: {"lr": 3e-3, "code": 8, "width": 256, "blocks": 2},
+    MLP: {"lr": 3e-3, "width": 512, "blocks": 2},
 }
 
 
@@ -54,6 +58,7 @@ def rows(
 def baseline_id(method: str, config: RunConfig, run_data: RunData) -> str:
     """Name of a baseline's run: a hash of method, settings, data and the run's own settings that it shares."""
     shared = ("categories", "cameras", "steps", "batch", "views", "missing", "self_occlusion", "seed", "test_views")
+    shared += ("recipe",) if method == MLP else ()
     content = config.as_dict(complete=True)
     text = [FORMAT, method, SETTINGS[method], {name: content[name] for name in shared}, run_data.description()]
     return f"{method}-" + hashlib.sha256(json.dumps(text, sort_keys=True).encode()).hexdigest()[:16]
@@ -67,19 +72,26 @@ def _row(method: str, config: RunConfig, root: str) -> dict[str, Any]:
     return record["row"] | {"run": name}
 
 
+def _draw(method: str, config: RunConfig, run_data: RunData, store: RunStore) -> Callable:
+    """What a method trains on: the run's pictures, or pictures of what its recipe dreams."""
+    if method == MLP:
+        return DreamSampler(wake_all(config, run_data, store), run_data.train).draw_with_truth
+    fixed = torch.Generator().manual_seed(FIXED_VIEW_SEED + config.seed) if config.views == "fixed" else None
+    pictured = run_data.pictured(config.views)
+    return ViewSampler(pictured, config.cameras, config.missing, config.self_occlusion, fixed).draw
+
+
 def _train(name: str, method: str, config: RunConfig, run_data: RunData, store: RunStore) -> dict[str, Any]:
     started = time.monotonic()
     settings = dict(SETTINGS[method])
     lr = settings.pop("lr")
     generator = torch.Generator().manual_seed(config.seed)
     (shapes,), (rig,) = run_data.test, (run_data.train[0].rig,)
-    make = PAUL if method == PAUL_NAME else C3DPOBaseline
-    network = make(rig.n if method == PAUL_NAME else (rig.n,), generator, **settings)
-    fixed = torch.Generator().manual_seed(FIXED_VIEW_SEED + config.seed) if config.views == "fixed" else None
-    sampler = ViewSampler(
-        run_data.pictured(config.views), config.cameras, config.missing, config.self_occlusion, fixed
+    make = {PAUL_NAME: PAUL, C3DPO: C3DPOBaseline, MLP: DreamtMLP}[method]
+    network = make((rig.n,) if method == C3DPO else rig.n, generator, **settings)
+    curve = fit(
+        network, _draw(method, config, run_data, store), config.steps, batch=config.batch, lr=lr, seed=config.seed
     )  # fmt: skip
-    curve = fit(network, sampler.draw, config.steps, batch=config.batch, lr=lr, seed=config.seed)
     views = evaluation_views(
         (shapes,), config.cameras, config.test_views, TEST_SEED + config.seed, config.missing, config.self_occlusion
     )  # fmt: skip

@@ -59,6 +59,14 @@ class Evidence:
     def __len__(self) -> int:
         return len(self.X)
 
+    def thrifty(self, others: int) -> "Evidence":
+        """Without all but the first so many of the pictures that need factorisations of their own."""
+        if len(self.others) <= others:
+            return self
+        kept = torch.ones(len(self), dtype=torch.bool, device=self.X.device)
+        kept[self.others[others:]] = False
+        return Evidence(self.X[kept], self.visible[kept])
+
     def head(self, count: int) -> "Evidence":
         """The first pictures."""
         return self if count >= len(self) else Evidence(self.X[:count], self.visible[:count])

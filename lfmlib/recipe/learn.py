@@ -20,6 +20,7 @@ from lfmlib.recipe.shape_model import ShapeModel
 log = logging.getLogger(__name__)
 
 RIGID_PICTURES, GAUSSIAN_PICTURES = 600, 3000  # that the first two stages look at: they have few unknowns
+OTHERS = 1500  # pictures with factorisations of their own, a hundred times the work of those that share one
 PER_SHAPE = 1  # pictures per number of a shape (3N) that each Gaussian must have on average
 SEARCH_EVERY = 5  # steps between two searches through all cameras, where pictures have factorisations of their own
 FLAT = 0.02  # third singular value of all pictures' coordinates, relative to the first, below which they span a plane
@@ -73,7 +74,7 @@ def learn(
     if held_out is not None:
         _check(held_out.X, held_out.visible, "held-out picture")
     B, N = X.shape[:2]
-    evidence = Evidence(X, visible).head(max(1, config.evidence // N))
+    evidence = Evidence(X, visible).head(max(1, config.evidence // N)).thrifty(OTHERS)
     grid = CameraGrid(config.azimuths, config.elevations)
     stages: list[dict[str, Any]] = []
     candidates: list[ShapeModel] = []

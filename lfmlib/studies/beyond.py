@@ -39,7 +39,7 @@ TWIN_FACTOR = 1.5  # of the 3D-supervised twin's error
 FLIP_EXCESS = 0.05  # of the O(3) error, by which the per-category flip error may exceed it
 
 RECIPE, COMBINED, HANDED, SHAPE_MODEL = "recipe", "recipe-combined", "recipe-handed", "shape model"
-LITERAL, LOW_RANK, TWIN, MLP = "paper-literal", "low-rank", "twin-3d", "recipe-mlp"
+LITERAL, LOW_RANK, TWIN = "paper-literal", "low-rank", "twin-3d"
 READ_OUT = {LITERAL: "fit"}  # all others: snap
 
 

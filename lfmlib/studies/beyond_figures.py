@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import pandas
 
-ORDER = ("flat", "mean", LITERAL, LOW_RANK, "c3dpo", "paul", SHAPE_MODEL, RECIPE, COMBINED, TWIN)
+ORDER = ("flat", "mean", LITERAL, LOW_RANK, "c3dpo", "paul", SHAPE_MODEL, "recipe-mlp", RECIPE, COMBINED, TWIN)
 COLOURS = {
     "flat": plots.COLOURS["flat"], "mean": plots.COLOURS["mean"], LITERAL: "#d55e00", LOW_RANK: "#e69f00",
-    "c3dpo": "#cc79a7", "paul": "#56b4e9", SHAPE_MODEL: "#009e73", RECIPE: "#0072b2", COMBINED: "#003f63",
-    TWIN: "#000000",
+    "c3dpo": "#cc79a7", "paul": "#56b4e9", SHAPE_MODEL: "#009e73", "recipe-mlp": "#6bb7e8", RECIPE: "#0072b2",
+    COMBINED: "#003f63", TWIN: "#000000",
 }  # fmt: skip
 FLIP = "PA-MPJPE, flip per category (% of RMS radius)"
 

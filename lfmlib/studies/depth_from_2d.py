@@ -91,12 +91,8 @@ def gaussian(Y: Float[Tensor, "F N 3"], reach: float = 180.0, elevations: Sequen
 
 
 def likelihood(evidence: Evidence, model: ShapeModel) -> Float[Tensor, " B"]:
-    """log p(x) of each picture, up to a constant of the picture alone.
-
-    `EStep` counts 2N numbers where a centred picture has 2N - 2. The other two are 0 in every model and cost it the
-    logarithm of its noise; with that given back, models of different noise can be compared.
-    """
-    return EStep(evidence, model).likelihood() + math.log(model.noise)
+    """log p(x) of each picture, up to a constant of the picture alone: models of any noise can be compared."""
+    return EStep(evidence, model).likelihood()
 
 
 def fitted(evidence: Evidence, model: ShapeModel) -> ShapeModel:
@@ -208,7 +204,7 @@ def fig_likelihood(seed: int = 0) -> "matplotlib.figure.Figure":
     for key, line, label in (("shared", 0, "one shape for all pictures"), ("own", 1, "a shape per picture")):
         blind.plot("stretch", key, "o-", data=found, ms=3, color=plots.CYCLE[line], label=label)
     blind.set(title="Eq. 1, the rigid object", ylabel="root of Eq. 1\n(% of the picture's RMS)")
-    blind.legend(fontsize=8)
+    blind.legend(fontsize=8, frameon=True, framealpha=1, edgecolor="none")
     for ax in (rigid, people, blind):
         ax.axvline(1, color=plots.COLOURS["truth"], ls="--", lw=1)
         ax.set_xlabel("depth, times the true one (0: flat)")
