@@ -39,7 +39,7 @@ TWIN_FACTOR = 1.5  # of the 3D-supervised twin's error
 FLIP_EXCESS = 0.05  # of the O(3) error, by which the per-category flip error may exceed it
 
 RECIPE, COMBINED, HANDED, SHAPE_MODEL = "recipe", "recipe-combined", "recipe-handed", "shape model"
-LITERAL, LOW_RANK, TWIN = "paper-literal", "low-rank", "twin-3d"
+LITERAL, LOW_RANK, LOCAL, TWIN = "paper-literal", "low-rank", "local-low-rank", "twin-3d"
 READ_OUT = {LITERAL: "fit"}  # all others: snap
 
 
@@ -134,7 +134,13 @@ def low_rank(names: Sequence[str], seed: int, size: Size) -> RunConfig:
     return literal(names, seed, size, model=model, objective=ObjectiveConfig(low_rank=0.03, read_out="snap"))
 
 
-METHODS = {RECIPE: recipe, LITERAL: literal, LOW_RANK: low_rank, TWIN: twin}
+def local_low_rank(names: Sequence[str], seed: int, size: Size) -> RunConfig:
+    """The same with the norm on subsets of shapes that look alike, as ALLRAP has it."""
+    model = LifterConfig(injection="input", alpha=10.0)
+    return literal(names, seed, size, model=model, objective=ObjectiveConfig(low_rank_subsets=0.03, read_out="snap"))
+
+
+METHODS = {RECIPE: recipe, LITERAL: literal, LOW_RANK: low_rank, LOCAL: local_low_rank, TWIN: twin}
 
 
 def arms(size: Size, methods: Sequence[str] = tuple(METHODS)) -> list[Arm]:

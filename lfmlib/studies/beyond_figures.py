@@ -6,19 +6,19 @@ import numpy as np
 
 from lfmlib import experiments, plots
 from lfmlib.studies import beyond, beyond_extra
-from lfmlib.studies.beyond import COMBINED, GOALS, HELD_OUT, LITERAL, LOW_RANK, RECIPE, SHAPE_MODEL, TWIN, Study
+from lfmlib.studies.beyond import COMBINED, GOALS, HELD_OUT, LITERAL, LOCAL, LOW_RANK, RECIPE, SHAPE_MODEL, TWIN, Study
 from lfmlib.studies.beyond_extra import Extra
 
 if TYPE_CHECKING:
     import matplotlib.figure
     import pandas
 
-ORDER = ("flat", "mean", LITERAL, LOW_RANK, "c3dpo", "paul", SHAPE_MODEL, "recipe-mlp", RECIPE, COMBINED, TWIN)
-COLOURS = {
+COLOURS = {  # in the order of the tables
     "flat": plots.COLOURS["flat"], "mean": plots.COLOURS["mean"], LITERAL: "#d55e00", LOW_RANK: "#e69f00",
-    "c3dpo": "#cc79a7", "paul": "#56b4e9", SHAPE_MODEL: "#009e73", "recipe-mlp": "#6bb7e8", RECIPE: "#0072b2",
-    COMBINED: "#003f63", TWIN: "#000000",
+    LOCAL: "#f0e442", "c3dpo": "#cc79a7", "paul": "#56b4e9", SHAPE_MODEL: "#009e73", "recipe-mlp": "#6a8fb3",
+    RECIPE: "#0072b2", COMBINED: "#003f63", TWIN: "#000000",
 }  # fmt: skip
+ORDER = tuple(COLOURS)
 FLIP = "PA-MPJPE, flip per category (% of RMS radius)"
 
 
