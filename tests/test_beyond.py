@@ -6,7 +6,8 @@ import pandas
 import pytest
 
 from lfmlib import evaluation
-from lfmlib.studies import beyond, beyond_extra, beyond_figures
+from lfmlib.store import RunStore
+from lfmlib.studies import beyond, beyond_extra, beyond_figures, beyond_table
 from lfmlib.studies.beyond import COMBINED, HELD_OUT, RECIPE, TWIN
 
 SIZE = beyond.Size(steps=200, views=50, seeds=3, evidence=5000, folds=2)
@@ -93,3 +94,22 @@ def test_the_handed_row_takes_the_side_that_the_annotation_says():
 )  # fmt: skip
 def test_the_state_of_a_run_is_told_from_the_depth_of_its_shapes(depth, state):
     assert evaluation.health(depth) == state
+
+
+def test_the_table_of_an_empty_store_has_no_rows(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("LFM_DATA", raising=False)
+    monkeypatch.setenv("LFM_RUNS", str(tmp_path))
+    size = beyond_table.size_of("smoke")
+    assert size.short and beyond_table.finished(size, RunStore(tmp_path)) == []
+    assert beyond_table.main(["--profile", "smoke"]) == 1 and "none of these runs" in capsys.readouterr().err
+
+
+def test_an_unknown_profile_is_refused(capsys):
+    assert beyond_table.main(["--profile", "huge"]) == 2 and "huge" in capsys.readouterr().err
+
+
+def test_without_folds_no_category_is_held_out(monkeypatch):
+    monkeypatch.delenv("LFM_DATA", raising=False)
+    arms = beyond_table.arms_of([RECIPE, COMBINED], SIZE, folds=False)
+    assert {arm.method for arm in arms} == {RECIPE, COMBINED}
+    assert not any(arm.category.endswith(HELD_OUT) for arm in arms)

@@ -1,0 +1,89 @@
+"""Notebook 12's table of results, method by method.
+
+    python -m lfmlib.studies.beyond_table --profile full recipe twin-3d
+
+The full profile takes hours on a CPU. This trains the named methods at a profile's sizes, each run once and resumably, and
+writes results/<profile>/12_beyond/recipe.csv with the rows of all runs that the store holds by then, and the floors.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from lfmlib import experiments, profiles, provenance
+from lfmlib.report import Report
+from lfmlib.runs import RunData, run_id
+from lfmlib.store import RunStore
+from lfmlib.studies import beyond
+from lfmlib.studies.beyond import COMBINED, METHODS, Arm, Size
+
+NOTEBOOK, NUMBER = "12_beyond", "12"
+
+
+def size_of(profile: str) -> Size:
+    """The notebook's sizes in a profile.
+
+    Raises:
+        ValueError: there is no such profile, or it has no sizes for the notebook.
+    """
+    known = profiles.read(provenance.repository_root() / "notebooks" / "profiles.yml")
+    if NUMBER not in known.get(profile, {}):
+        raise ValueError(f"no sizes of notebook {NUMBER} in profile {profile!r}; there are {', '.join(known)}")
+    return Size(**known[profile][NUMBER])
+
+
+def arms_of(methods: Sequence[str], size: Size, folds: bool = True) -> list[Arm]:
+    """The runs of these methods; without `folds` no CAD is held out."""
+    chosen = beyond.arms(size, [m for m in methods if m != COMBINED])
+    chosen = [arm for arm in chosen if folds or not arm.category.endswith(beyond.HELD_OUT)]
+    return chosen + (beyond.combined_arms(size) if COMBINED in methods else [])
+
+
+def finished(size: Size, store: RunStore) -> list[dict[str, Any]]:
+    """Rows of every run of the study that the store holds."""
+    rows = []
+    for arm in arms_of((*METHODS, COMBINED), size):
+        record = store.record(run_id(arm.config, RunData.of(arm.config)))
+        rows += [] if record is None else beyond.recipe_rows(arm, record)
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Trains and writes; returns an exit code."""
+    import pandas
+
+    parser = argparse.ArgumentParser(prog="python -m lfmlib.studies.beyond_table", description=__doc__)
+    parser.add_argument("methods", nargs="*", choices=[*METHODS, COMBINED, []], help="to train; none: only the table")
+    parser.add_argument("--profile", default="full", help="whose sizes (full)")
+    parser.add_argument("--no-folds", action="store_true", help="hold no CAD out")
+    parser.add_argument("--workers", type=int, help="processes (one per core)")
+    args = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        size = size_of(args.profile)
+    except ValueError as error:
+        print(f"beyond_table: {error}", file=sys.stderr)
+        return 2
+    store = RunStore()
+    wanted = arms_of(args.methods, size, not args.no_folds)
+    if wanted:
+        experiments.run_grid([arm.config for arm in wanted], args.workers, store)
+    rows = finished(size, store)
+    for name in dict.fromkeys(row["category"] for row in rows if not row["category"].endswith(beyond.HELD_OUT)):
+        floors = experiments.floor_rows(beyond.recipe((name,), 0, size), range(size.seeds), steps=0, seconds=0.0)
+        rows += [{**row, "device": ""} for row in floors if row["category"] == name]
+    if not rows:
+        print("beyond_table: the store holds none of these runs yet", file=sys.stderr)
+        return 1
+    front = ["category", "data", "method", "seed", "steps", "seconds", "device", *experiments.ERRORS]
+    table = pandas.DataFrame(rows)
+    report = Report(NOTEBOOK, args.profile)
+    report.table(table[[*front, *(c for c in table.columns if c not in front)]], "recipe")
+    print(table.groupby(["category", "method"], sort=False)["flip"].agg(["mean", "std", "count"]).round(2).to_string())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
