@@ -2,8 +2,8 @@
 
     python -m lfmlib.studies.beyond_table --profile full recipe twin-3d
 
-The full profile takes hours on a CPU. This trains the named methods at a profile's sizes, each run once and resumably, and
-writes results/<profile>/12_beyond/recipe.csv with the rows of all runs that the store holds by then, and the floors.
+The full profile takes hours on a CPU. This trains the named methods at a profile's sizes, each run once and resumably,
+and writes results/<profile>/12_beyond/recipe.csv: the rows of all runs that the store holds by then, and the floors.
 """
 
 import argparse
