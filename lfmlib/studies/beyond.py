@@ -212,6 +212,7 @@ def measure(size: Size, workers: int | None = None, store: RunStore | None = Non
     rows += baseline_runs.rows(jobs, workers, store)
     found = wake_runs.rows(alone, workers, store)
     rows += [{**row, "method": SHAPE_MODEL} for row in found if row["chosen"]]
+    found = [{**row, "method": f"{SHAPE_MODEL}: {row['stage']}, {row['components']}"} for row in found]
     columns = ["category", "data", "method", "seed", "steps", "seconds", "device", *experiments.ERRORS]
     table = pandas.DataFrame(rows)
     return Study(

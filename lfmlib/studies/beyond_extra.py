@@ -116,7 +116,8 @@ def camera_rows(size: Size, workers: int | None, store: RunStore) -> "pandas.Dat
     ]  # fmt: skip
     found = wake_runs.rows([config for _, config in jobs], workers, store)
     world = {beyond_id(config): name for name, config in jobs}
-    return pandas.DataFrame([{**row, "cameras": world[row["run"]]} for row in found if row["chosen"]])
+    rows = [{**row, "method": beyond.SHAPE_MODEL, "cameras": world[row["run"]]} for row in found if row["chosen"]]
+    return pandas.DataFrame(rows)
 
 
 def beyond_id(config: RunConfig) -> str:
