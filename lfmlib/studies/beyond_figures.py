@@ -24,9 +24,8 @@ FLIP = "PA-MPJPE, flip per category (% of RMS radius)"
 
 def short(category: str) -> str:
     """A category's name without the name of its data set."""
-    return category.removeprefix("pascal3d_").removeprefix("synthetic_").split("_")[0] + (
-        " (held out)" if category.endswith(HELD_OUT) else ""
-    )
+    name = category.removesuffix(HELD_OUT).removeprefix("pascal3d_").removeprefix("synthetic_").split("_")[0]
+    return f"{name} (held out)" if category.endswith(HELD_OUT) else name
 
 
 def overview(study: Study) -> "pandas.DataFrame":
