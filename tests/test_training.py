@@ -80,7 +80,7 @@ def test_the_record_says_what_was_done(store):
     assert sum(described["frames"].values()) == 40
     assert record["provenance"].keys() >= {"seconds", "threads", "device", "finished", "commit", "dirty", "machine"}
     for part in ("validation", "test"):
-        assert record["final"][part].keys() == {"eq1", "fit", "snap"}
+        assert record["final"][part].keys() == {"eq1", "depth", "fit", "snap"}
         for row in record["final"][part]["fit"]:
             assert 0 < row["o3"] <= row["so3"] + 1e-6 and 0 < row["flip"]
     tensors, header = read_tensors(store.folder(record["id"]) / "model.safetensors")

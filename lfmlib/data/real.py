@@ -42,6 +42,7 @@ OPTIONAL = {
     "up": ("str", ""),
     "family": ("str", ""),
     "symmetry": ("int32 int64", "P 2"),
+    "handed": ("str", "3"),  # three directions between groups of keypoint indices, such as "14 1 > 11 4"
     "tag": ("str", ""),
     # Notes of the sources, checked for their form and not used.
     "species": ("str", "A"),
@@ -141,6 +142,9 @@ def save(shapes: ShapeSet, path: str | os.PathLike) -> None:
         "up": np.array(rig.up),
         "family": np.array(rig.family),
     }
+    if rig.handed is not None:
+        sides = [[" ".join(map(str, group)) for group in direction] for direction in rig.handed]
+        arrays["handed"] = np.array([" > ".join(pair) for pair in sides], dtype=np.str_)
     if rig.mm is not None:
         arrays["mm"] = np.array(rig.mm, dtype=np.float64)
     if shapes.camera_R is not None:
@@ -204,6 +208,11 @@ def _rig(path: Path, arrays: dict[str, np.ndarray]) -> Rig:
         said = {key: arrays[key].item() for key in ("unit", "mm", "up", "family") if key in arrays}
         symmetry = tuple(tuple(pair) for pair in arrays.get("symmetry", np.empty((0, 2), int)).tolist())
         try:
+            if "handed" in arrays:
+                said["handed"] = tuple(
+                    tuple(tuple(int(i) for i in group.split()) for group in line.split(" > "))
+                    for line in arrays["handed"].tolist()
+                )
             return Rig(name=name, keypoints=keypoints, edges=edges, symmetry=symmetry, **said)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
