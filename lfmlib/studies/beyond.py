@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lfmlib import evaluation, experiments, metrics, verdicts
+from lfmlib import evaluation, experiments, metrics
 from lfmlib.baselines import runs as baseline_runs
 from lfmlib.data import real, synthetic
 from lfmlib.model import LifterConfig
@@ -18,7 +18,6 @@ from lfmlib.recipe.config import RecipeConfig
 from lfmlib.recipe.preset import recipe_run
 from lfmlib.runs import RunConfig, RunData
 from lfmlib.store import RunStore
-from lfmlib.verdicts import Verdict
 
 if TYPE_CHECKING:
     import pandas
@@ -250,29 +249,3 @@ def _with_bit(row: dict[str, Any], bit: bool) -> float:
     if bit == mirrored:
         return row["flip"]
     return row["so3"] if mirrored else float("nan")  # a wrong bit: the error of the other side was not measured
-
-
-def judge(study: Study) -> list[Verdict]:
-    """Verdict on what the paper claims of one network for all categories, here for the recipe: a row of its own."""
-    rows = study.table.groupby(["category", "method", "seed"])["flip"].mean()
-    names = [n for n in categories_of(study) if (n, COMBINED) in rows.index.droplevel(2) and n in GOALS]
-    if len(names) < 2:
-        return []
-    alone, together = (
-        [float(rows.xs(method, level=1).loc[names].xs(seed, level=1).mean())
-         for seed in sorted(set(study.table["seed"])) if all((n, method, seed) in rows.index for n in names)]
-        for method in (RECIPE, COMBINED)
-    )  # fmt: skip
-    few = min(len(alone), len(together))
-    if few < 3:
-        return []
-    return [verdicts.direction(
-        "T2-mean", together[:few], alone[:few], data="real", category=f"mean of {len(names)} categories",
-        protocol="recipe, one network for all categories against one each, PA-MPJPE, per-category flip, last step",
-        column="flip", unit="% of RMS radius", evidence="12_beyond/recipe.csv",
-    )]  # fmt: skip
-
-
-def categories_of(study: Study) -> list[str]:
-    """Categories of the tables, held-out ones left out."""
-    return [c for c in dict.fromkeys(study.table["category"]) if not c.endswith(HELD_OUT)]
