@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from lfmlib import evaluation, files, provenance
-from lfmlib.data.batches import evaluation_views
-from lfmlib.data.views import EvaluationViews
 from lfmlib.model import Lifter
 from lfmlib.objectives import Objective
 from lfmlib.recipe.sleep import start_at_means
 from lfmlib.recipe.wake import wake_all
-from lfmlib.runs import TEST_SEED, VALIDATION_SEED, RunConfig, RunData, run_id
+from lfmlib.run_views import measuring_views
+from lfmlib.runs import VALIDATION_SEED, RunConfig, RunData, run_id
 from lfmlib.store import RunStore
 
 log = logging.getLogger(__name__)
@@ -68,17 +67,11 @@ class Arm:
         self.critic_optimizer = None if critic is None else torch.optim.AdamW(
             critic.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )  # fmt: skip
-        self.test = self._views(run_data.test, TEST_SEED)
-        self.validation = self._views(run_data.validation, VALIDATION_SEED)
+        self.test = measuring_views(config, run_data.test, device)
+        self.validation = measuring_views(config, run_data.validation, device, VALIDATION_SEED)
         self.curve: list[dict[str, Any]] = []
         self.means = Means()
         self.step, self.seconds, self.status = 0, 0.0, "training"
-
-    def _views(self, sets: tuple, seed: int) -> EvaluationViews:
-        c = self.config
-        return evaluation_views(
-            sets, c.cameras, c.test_views, seed + c.seed, c.missing, c.self_occlusion, self.device
-        )  # fmt: skip
 
     def note(self, terms: dict[str, Tensor]) -> None:
         """Adds a step's terms to the means of the next point of the curve."""
@@ -137,11 +130,7 @@ class Arm:
             "final": complete[-1] if complete and status == "done" else None,
             "stopped_by_3d": best if status == "done" else None,
             **({"wake": [woken.record for woken in self.woken]} if self.woken else {}),
-            "provenance": {
-                "seconds": round(self.seconds, 2), "stacked": stacked, "threads": torch.get_num_threads(),
-                "device": self.device, "finished": provenance.now(), **provenance.commit(),
-                "machine": provenance.machine(),
-            },
+            "provenance": provenance.of_run(self.seconds, self.device, stacked=stacked),
         }  # fmt: skip
         rigs = [asdict(s.rig) for s in self.data.train]
         header = {"config": json.dumps(self.config.as_dict()), "rigs": json.dumps(rigs)}

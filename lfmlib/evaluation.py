@@ -1,6 +1,7 @@
 """What a lifter gets right: Eq. 1 on fixed views, and the errors against their truth under both read-outs."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -56,14 +57,24 @@ def evaluate(
         snapped.append(resized(read_out(X, Y, camera, visible, "snap"), n_max))
         seen = X.shape[1] if visible is None else visible.sum(1)
         losses.append(geometry.reprojection(X, Y, visible, config.objective.camera) / seen)
-    common = dict(
-        radius=[s.radius for s in sets], mm=[s.rig.mm for s in sets], names=[s.rig.name for s in sets]
-    )  # fmt: skip
     result: dict[str, Any] = {"eq1": float(torch.cat(losses).mean()), "depth": _depth(torch.cat(snapped), views)}
     for name, P in (("fit", torch.cat(shapes)), ("snap", torch.cat(snapped))):
-        records = metrics.evaluate(P, views.Y, views.known, views.category, **common)
-        result[name] = [r for r in records if r["category"] != metrics.POOLED]
+        result[name] = errors(P, views, sets)
     return result
+
+
+def errors(P: Tensor, views: EvaluationViews, sets: Sequence[ShapeSet]) -> list[dict[str, Any]]:
+    """PA-MPJPE records of lifted shapes: each category's, then, of several, the class mean; see `metrics.evaluate`.
+
+    Args:
+        P: shapes of the views, in any frame and unit; [B, N, 3].
+        views, sets: what they are measured against.
+    """
+    records = metrics.evaluate(
+        P, views.Y, views.known, views.category, radius=[s.radius for s in sets], mm=[s.rig.mm for s in sets],
+        names=[s.rig.name for s in sets],
+    )  # fmt: skip
+    return [r for r in records if r["category"] != metrics.POOLED]
 
 
 def _depth(P: Tensor, views: EvaluationViews) -> float:

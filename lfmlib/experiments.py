@@ -4,19 +4,22 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any
 
 import torch
 
-from lfmlib import metrics, stacks, training
+from lfmlib import evaluation, stacks, training
 from lfmlib.baselines import floors
-from lfmlib.data.batches import evaluation_views
 from lfmlib.environment import environment
-from lfmlib.runs import TEST_SEED, RunConfig, RunData, describe, run_id
+from lfmlib.processes import usable_cores
+from lfmlib.run_views import measuring_views
+from lfmlib.runs import RunConfig, RunData, describe, run_id
 from lfmlib.store import RunStore
 from lfmlib.workers import RunsFailed, work
 
@@ -59,8 +62,7 @@ def run_grid(
     ids = [run_id(config, RunData.of(config)) for config in configs]
     records = {run: record for run in dict.fromkeys(ids) if (record := store.record(run)) is not None}
     missing = {run: config for run, config in zip(ids, configs, strict=True) if run not in records}
-    if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = usable_cores() if workers is None else workers
     here = workers == 0 or device != "cpu"
     # two stacks for each process, so that none is idle for long while the last ones end
     planned = stacks.plan(missing, device, None if here else max(1, -(-len(missing) // (2 * workers))))
@@ -94,8 +96,7 @@ def _train_here(planned: list[Runs], store: RunStore, workers: int, device: str)
 
 
 def _train_in_processes(planned: list[Runs], store: RunStore, workers: int, device: str) -> Iterator[Outcome]:
-    processes = min(workers, len(planned))
-    with environment(WORKER_ENVIRONMENT), ProcessPoolExecutor(processes, get_context("spawn"), _start_worker) as pool:
+    with _pool(min(workers, len(planned))) as pool:
         jobs = {pool.submit(_work, runs, str(store.root), device): runs for runs in planned}
         for job in as_completed(jobs):
             try:
@@ -105,8 +106,29 @@ def _train_in_processes(planned: list[Runs], store: RunStore, workers: int, devi
                 yield jobs[job], dict.fromkeys(jobs[job], told)
 
 
-def _start_worker() -> None:
-    torch.set_num_threads(1)
+@contextmanager
+def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes with one thread each."""
+    start = torch.set_num_threads, (1,)
+    with environment(WORKER_ENVIRONMENT), ProcessPoolExecutor(processes, get_context("spawn"), *start) as pool:
+        yield pool
+
+
+def spread(
+    measure: Callable[..., list[dict[str, Any]]], jobs: Sequence[tuple[Any, ...]], workers: int | None = None
+) -> list[dict[str, Any]]:
+    """Rows that a function finds for each job, in the jobs' order, over processes.
+
+    Args:
+        measure: importable by name, called with a job's values.
+        jobs: arguments that can be pickled.
+        workers: processes, one thread each; None: one per usable core; 0: this process.
+    """
+    workers = min(usable_cores() if workers is None else workers, len(jobs))
+    if workers == 0:
+        return [row for job in jobs for row in measure(*job)]
+    with _pool(workers) as pool:
+        return [row for rows in pool.map(measure, *zip(*jobs, strict=True)) for row in rows]
 
 
 def _work(runs: Runs, store: RunStore | str, device: str) -> dict[str, str]:
@@ -180,19 +202,12 @@ def floor_rows(config: RunConfig, seeds: Sequence[int], **columns: Any) -> list[
     padded = torch.stack([torch.nn.functional.pad(mean, (0, 0, 0, n_max - len(mean))) for mean in means])
     result, tag = [], "real" if any(s.tag == "real" for s in run_data.test) else "synthetic"
     for seed in seeds:
-        views = evaluation_views(
-            run_data.test, config.cameras, config.test_views, TEST_SEED + seed, config.missing,
-            config.self_occlusion,
-        )  # fmt: skip
+        views = measuring_views(replace(config, seed=seed), run_data.test)
         for method, P in (("flat", floors.flat(views.X)), ("mean", padded[views.category])):
-            records = metrics.evaluate(
-                P, views.Y, views.known, views.category, radius=[s.radius for s in run_data.test],
-                mm=[s.rig.mm for s in run_data.test], names=[s.rig.name for s in run_data.test],
-            )  # fmt: skip
             result += [
                 {"data": tag, "category": r["category"], **columns, "method": method, "seed": seed, "read_out": "",
                  "stop": "", **{name: r[name] for name in ERRORS}}
-                for r in records if r["category"] != metrics.POOLED
+                for r in evaluation.errors(P, views, run_data.test)
             ]  # fmt: skip
     return result
 
@@ -204,7 +219,7 @@ def tag_of(record: dict[str, Any]) -> str:
 
 def run_summaries(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """What is stored beside a table: id, configuration, data, parameters and provenance of each run, once."""
-    keys = ("id", "status", "config", "data", "parameters", "provenance")
-    return [{key: record[key] for key in keys} for record in {r["id"]: r for r in records}.values()]
+    keys = ("id", "status", "config", "data", "parameters", "wake", "provenance")
+    return [{key: record[key] for key in keys if key in record} for record in {r["id"]: r for r in records}.values()]
 
 

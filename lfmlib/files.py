@@ -54,6 +54,11 @@ def _umask() -> int:
     return mask
 
 
+def short_hash(content: Any) -> str:
+    """16 hex digits of a content of plain types; the order of a dict's keys does not matter."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
     """Writes `content` atomically."""
     with atomic_path(path) as temporary:

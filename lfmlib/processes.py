@@ -1,4 +1,5 @@
-"""Which process made a file, and whether it still lives: names that hold wherever several machines write one folder."""
+"""Which process made a file, and whether it still lives: names that hold wherever several machines write one folder;
+and the cores that a process may use."""
 
 import functools
 import hashlib
@@ -15,6 +16,11 @@ NAME = re.compile(r"([0-9a-f]{12})-([0-9]{1,10})")
 def name() -> str:
     """Name of this process, <12 hexadecimal digits>-<pid>; the digits stand for where the pid holds."""
     return f"{_space()}-{os.getpid()}"
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def is_gone(name: str) -> bool:

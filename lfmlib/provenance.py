@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lfmlib import __version__
+from lfmlib import __version__, processes
 
 
 def repository_root() -> Path:
@@ -54,16 +54,25 @@ def machine() -> dict[str, Any]:
     """CPU model, cores that may be used, operating system, GPU, Python and library versions; no host or user name."""
     import torch
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _cpu_model(),
-        "cores": usable,
+        "cores": processes.usable_cores(),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "os": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "lfmlib": __version__,
     }
+
+
+def of_run(seconds: float, device: str = "cpu", **more: Any) -> dict[str, Any]:
+    """Where a run's numbers come from: its time, device and threads, the code and the machine."""
+    import torch
+
+    return {
+        "seconds": round(seconds, 2), **more, "threads": torch.get_num_threads(), "device": device, "finished": now(),
+        **commit(), "machine": machine(),
+    }  # fmt: skip
 
 
 def _cpu_model() -> str:

@@ -1,7 +1,6 @@
 """What a run is: its configuration, its data, and the name that both give it."""
 
 import functools
-import hashlib
 import json
 import math
 import os
@@ -15,6 +14,7 @@ from lfmlib.data.mix import WASTE
 from lfmlib.data.shapes import ShapeSet
 from lfmlib.data.views import CameraConfig
 from lfmlib.encodings import check_choice
+from lfmlib.files import short_hash
 from lfmlib.model import LifterConfig
 from lfmlib.objectives import ObjectiveConfig
 from lfmlib.recipe.config import RecipeConfig
@@ -243,8 +243,7 @@ def _parts(shapes: ShapeSet, fold: int | None) -> tuple[ShapeSet, ShapeSet, Shap
 
 def run_id(config: RunConfig, run_data: RunData) -> str:
     """Name of a run: a hash of its configuration, of its data and of the record format."""
-    text = json.dumps([FORMAT, config.as_dict(), run_data.description()], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return short_hash([FORMAT, config.as_dict(), run_data.description()])
 
 
 def describe(config: RunConfig) -> str:

@@ -13,7 +13,7 @@ from lfmlib.data.batches import ViewSampler
 from lfmlib.data.mix import Bucket
 from lfmlib.data.views import EvaluationViews, Views, visible_or_all
 from lfmlib.recipe.sleep import DreamSampler
-from lfmlib.runs import FIXED_VIEW_SEED
+from lfmlib.run_views import training_views
 
 
 class Batch(NamedTuple):
@@ -109,15 +109,10 @@ def _draws(arm: Arm) -> int:
 
 
 def _sampler(group: list[Arm]) -> ViewSampler:
-    c, device, fixed = group[0].config, group[0].device, None
+    first, c = group[0], group[0].config
     if c.recipe is not None:
-        return DreamSampler(group[0].woken, group[0].data.train, device, c.temperature, c.waste)
-    if c.views == "fixed":
-        fixed = [torch.Generator(device).manual_seed(FIXED_VIEW_SEED + arm.config.seed) for arm in group]
-        fixed = fixed[0] if len(fixed) == 1 else fixed
-    return ViewSampler(
-        group[0].data.pictured(c.views), c.cameras, c.missing, c.self_occlusion, fixed, device, c.temperature, c.waste
-    )  # fmt: skip
+        return DreamSampler(first.woken, first.data.train, first.device, c.temperature, c.waste)
+    return training_views(c, first.data.pictured(c.views), first.device, [arm.config.seed for arm in group])
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

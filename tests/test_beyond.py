@@ -100,7 +100,7 @@ def test_the_table_of_an_empty_store_has_no_rows(monkeypatch, tmp_path, capsys):
     monkeypatch.delenv("LFM_DATA", raising=False)
     monkeypatch.setenv("LFM_RUNS", str(tmp_path))
     size = beyond_table.size_of("smoke")
-    assert size.short and beyond_table.finished(size, RunStore(tmp_path)) == []
+    assert size.short and beyond_table.finished(size, RunStore(tmp_path)) == ([], [])
     assert beyond_table.main(["--profile", "smoke"]) == 1 and "none of these runs" in capsys.readouterr().err
 
 

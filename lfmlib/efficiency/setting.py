@@ -1,21 +1,16 @@
 """How a run of the benchmarks is set: profile, device, effort, threads."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from lfmlib.efficiency.timing import Effort, Turn, timed
+from lfmlib.processes import usable_cores
 
 PROFILES = ("smoke", "cpu", "full")
 # smoke: does it run; cpu: minutes on two cores; full: within a call of ten minutes for each group on a GPU
 EFFORTS = {"smoke": Effort(3, 0.2, 0.001), "cpu": Effort(7, 2.0, 0.02), "full": Effort(9, 6.0, 0.02)}
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lfmlib.geometry import centred
 from lfmlib.recipe.evidence import EStep, Evidence
 from lfmlib.recipe.shape_model import ShapeModel
 
@@ -36,11 +37,11 @@ def dream(evidence: Evidence, model: ShapeModel, samples: int, generator: torch.
     shapes = evidence.X.new_zeros(max(1, samples), B, M)
     angles = evidence.X.new_zeros(2, B)
     x = evidence.X.flatten(1)
-    for k, mean in enumerate(model.means):
+    for k in range(len(model.means)):
         root = torch.linalg.cholesky(model.covariances[k])
         for picture, camera, pull, inverse in found.pulls(r, k):
             back, seen = found.spread[k], evidence.visible[picture]
-            most_likely = mean + torch.einsum("bp,bpm->bm", pull, back[camera])
+            most_likely = found.shapes(k, camera, pull)
             angles[:, picture] = camera_angles(wobbled(model, found.tangents[k][camera], camera, pull))
             shapes[0, picture] = most_likely
             for s in range(samples):
@@ -49,11 +50,11 @@ def dream(evidence: Evidence, model: ShapeModel, samples: int, generator: torch.
                 e = _normal(generator, (len(picture), 3), x)
                 dx = dx + torch.einsum("ba,bpa->bp", e, found.tangents[k][camera])
                 dx = dx + model.noise**0.5 * _normal(generator, dx.shape, x)
-                dx = _centred(dx.unflatten(1, (-1, 2)), seen).flatten(1)
+                dx = centred(dx.unflatten(1, (-1, 2)), seen).flatten(1)
                 if inverse.ndim == 2:  # the pairs share one camera and one inverse
                     undone = dx @ (inverse / r[picture, k, camera].sum())
                 else:
-                    own, _ = found._inverse(found.C[k][camera], seen)
+                    own, _ = found.inverse(found.C[k][camera], seen)
                     undone = (own @ dx[..., None])[..., 0]
                 shapes[s, picture] = most_likely + dy - torch.einsum("bp,bpm->bm", undone, back[camera])
     return Dreams(shapes.flatten(0, 1).unflatten(1, (-1, 3)), *angles)
@@ -89,19 +90,14 @@ def lift(model: ShapeModel, X: Float[Tensor, "B N xy"], visible: Bool[Tensor, "B
     found = EStep(Evidence(X, visible), model)
     r = found.likeliest()
     Y = X.new_zeros(*X.shape[:2], 3)
-    for k, mean in enumerate(model.means):
+    for k in range(len(model.means)):
         for picture, camera, pull, _ in found.pulls(r, k):
-            shape = mean + torch.einsum("bp,bpm->bm", pull, found.spread[k][camera])
+            shape = found.shapes(k, camera, pull)
             R = wobbled(model, found.tangents[k][camera], camera, pull)
             scaled = shape.unflatten(1, (-1, 3)) / found.scale[picture, k, camera, None, None]
             Y[picture] = scaled @ R.mT
     Y = Y - torch.where(visible[..., None], Y, 0).sum(1, keepdim=True) / visible.sum(1)[:, None, None]
     return torch.cat([torch.where(visible[..., None], X, Y[..., :2]), Y[..., 2:]], -1)
-
-
-def _centred(x: Tensor, seen: Tensor) -> Tensor:
-    x = torch.where(seen[..., None], x, 0)
-    return torch.where(seen[..., None], x - x.sum(1, keepdim=True) / seen.sum(1)[:, None, None], 0)
 
 
 def _normal(generator: torch.Generator, size: tuple[int, ...], like: Tensor) -> Tensor:

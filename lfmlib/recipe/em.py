@@ -84,9 +84,9 @@ def posterior_means(found: EStep) -> Tensor:
     """Shape of each picture under its likeliest camera and Gaussian, upright frame; [B, 3N]."""
     r = found.likeliest()
     result = found.evidence.X.new_zeros(len(r), found.model.means.shape[1])
-    for k, mean in enumerate(found.model.means):
+    for k in range(len(found.model.means)):
         for picture, camera, pull, _ in found.pulls(r, k):
-            result[picture] = mean + torch.einsum("bp,bpm->bm", pull, found.spread[k][camera])
+            result[picture] = found.shapes(k, camera, pull)
     return result
 
 

@@ -129,12 +129,16 @@ class EStep:
         which, cameras = (r[others, k] > NEGLIGIBLE).nonzero(as_tuple=True)
         for chosen, camera in zip(others[which].split(CHUNK), cameras.split(CHUNK), strict=True):
             seen = self.evidence.visible[chosen]
-            inverse, _ = self._inverse(self.C[k][camera], seen)
+            inverse, _ = self.inverse(self.C[k][camera], seen)
             difference = self.scale[chosen, k, camera, None] * x[chosen] - self._picture(k, camera, seen)
             pull = (inverse @ difference[..., None])[..., 0]
             total = torch.zeros_like(self.C[k])
             total.index_add_(0, camera, r[chosen, k, camera, None, None] * inverse)
             yield Pull(chosen, camera, pull, total)
+
+    def shapes(self, k: int, camera: Tensor, pull: Float[Tensor, "B P"]) -> Float[Tensor, "B M"]:
+        """Mean of the shape given picture, camera and Gaussian k, from what `pulls` yields; upright frame, [B, 3N]."""
+        return self.model.means[k] + torch.einsum("bp,bpm->bm", pull, self.spread[k][camera])
 
     def _group(self, rows: Tensor, everywhere: bool) -> list[Tensor]:
         """Scores pictures that show the same keypoints; returns the inverse covariances [G, 2N, 2N] per Gaussian."""
@@ -142,7 +146,7 @@ class EStep:
         every = torch.arange(len(self.H), device=x.device)
         d = x.new_tensor(2.0 * int(seen.sum()) - 2)
         for k in range(len(self.model.means)):
-            inverse, half = self._inverse(self.C[k], seen.expand(len(every), -1))
+            inverse, half = self.inverse(self.C[k], seen.expand(len(every), -1))
             m = self._picture(k, every, seen)
             towards = (inverse @ m[..., None])[..., 0]
             prior, size = self.model.cameras + self.model.weights[k], (towards * m).sum(-1)
@@ -176,7 +180,7 @@ class EStep:
             seen, x = evidence.visible[chosen], evidence.X[chosen].flatten(1)
             d = (2 * seen.sum(1) - 2).to(x)
             for k in range(len(model.means)):
-                inverse, half = self._inverse(self.C[k][camera], seen)
+                inverse, half = self.inverse(self.C[k][camera], seen)
                 m = self._picture(k, camera, seen)
                 pulled, towards = ((inverse @ v[..., None])[..., 0] for v in (x, m))
                 log, a = self._score((pulled * x).sum(1), (towards * x).sum(1), (towards * m).sum(1), half, d)
@@ -193,7 +197,7 @@ class EStep:
         m = torch.where(seen[..., None], self.pictures[k][camera].unflatten(-1, (-1, 2)), 0)
         return torch.where(seen[..., None], m - m.sum(-2, keepdim=True) / seen.sum(-1)[..., None, None], 0).flatten(-2)
 
-    def _inverse(self, C: Float[Tensor, "pairs P P"], seen: Bool[Tensor, "pairs N"]) -> tuple[Tensor, Tensor]:
+    def inverse(self, C: Float[Tensor, "pairs P P"], seen: Bool[Tensor, "pairs N"]) -> tuple[Tensor, Tensor]:
         """Inverse covariance of pictures centred on what is seen, and half the logarithm of the determinant.
 
         Hidden keypoints have zeros in the inverse and add nothing to the determinant.

@@ -120,11 +120,10 @@ def learn(
     grid = grid.pruned()
     model = replace(model, rotations=grid.rotations().to(X), cameras=grid.logs().to(X))
     best = record("gaussian", model, config.gaussian, len(head), likelihood), (model, grid), len(stages) - 1
-    if held_out is not None and config.mixture:
+    borne_out = [c for c in config.components if len(evidence) >= PER_SHAPE * 3 * N * c]
+    if held_out is not None and config.mixture and borne_out:
         found = EStep(evidence, model)
-        for components in config.components:
-            if len(evidence) < PER_SHAPE * 3 * N * components:
-                break
+        for components in borne_out:
             parts = split(found, components, generator)
             climbed = _climb(evidence, parts, grid, config, config.mixture)
             if climbed is None:

@@ -52,8 +52,7 @@ class DreamSampler(ViewSampler):
         azimuth, elevation = self.cameras_seen[:, partner]
         if self.masks is None:
             azimuth = turn * (2 * torch.pi)
-        # the sum of two uniform numbers would do; one, with the right variance, is what the cameras of Views have
-        roll = (roll * 2 - 1) * 3**0.5 * self.roll[category]
+        roll = (roll * 2 - 1) * 3**0.5 * self.roll[category]  # uniform, with the wobble's standard deviation
         return torch.stack([azimuth, elevation, roll]), None if self.masks is None else self.masks[partner]
 
 

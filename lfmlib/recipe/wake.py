@@ -1,28 +1,23 @@
 """The wake phase of a run: its pictures, its shape models and what they dream, kept in the run store."""
 
-import hashlib
-import json
-import logging
+import time
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lfmlib import handedness
-from lfmlib.data.batches import ViewSampler
+from lfmlib import handedness, provenance
 from lfmlib.data.shapes import ShapeSet
 from lfmlib.data.views import Views, visible_or_all
+from lfmlib.files import short_hash
 from lfmlib.recipe.dreams import dream, imagine
 from lfmlib.recipe.evidence import Evidence
 from lfmlib.recipe.learn import depth_ratio, learn, oriented
 from lfmlib.recipe.shape_model import ShapeModel
+from lfmlib.run_views import training_views
+from lfmlib.runs import RunConfig, RunData
 from lfmlib.store import RunStore, read_tensors
-
-if TYPE_CHECKING:
-    from lfmlib.runs import RunConfig, RunData
-
-log = logging.getLogger(__name__)
 
 FORMAT = 1  # part of a wake phase's id: raise it when the same settings would give other dreams
 PARTS = ("means", "covariances", "weights", "rotations", "cameras")
@@ -53,32 +48,31 @@ class Woken:
     record: dict[str, Any]
 
 
-def wake_all(config: "RunConfig", run_data: "RunData", store: RunStore) -> tuple[Woken, ...]:
+def wake_all(config: RunConfig, run_data: RunData, store: RunStore) -> tuple[Woken, ...]:
     """Wake phase of every category of a run, each on its own; what the store holds is not computed again."""
     store = RunStore(store.root)  # a worker's own store takes nothing but the runs that it has leased
     return tuple(_category(config, run_data, i, store) for i in range(len(run_data.train)))
 
 
-def wake_id(config: "RunConfig", run_data: "RunData", index: int) -> str:
+def wake_id(config: RunConfig, run_data: RunData, index: int) -> str:
     """Name of a category's wake phase: a hash of the recipe, of the pictures and of the seed."""
     sets = (run_data.train[index], run_data.validation[index])
-    text = json.dumps(
-        [FORMAT, asdict(config.recipe), sets[0].rig.name, sets[0].rig.handed, [s.fingerprint for s in sets],
-         asdict(config.cameras), config.views, config.missing, config.self_occlusion, config.seed], sort_keys=True
-    )  # fmt: skip
-    return "wake-" + hashlib.sha256(text.encode()).hexdigest()[:16]
+    return "wake-" + short_hash([
+        FORMAT, asdict(config.recipe), sets[0].rig.name, sets[0].rig.handed, [s.fingerprint for s in sets],
+        asdict(config.cameras), config.views, config.missing, config.self_occlusion, config.seed,
+    ])  # fmt: skip
 
 
-def _category(config: "RunConfig", run_data: "RunData", index: int, store: RunStore) -> Woken:
+def _category(config: RunConfig, run_data: RunData, index: int, store: RunStore) -> Woken:
     name = wake_id(config, run_data, index)
     if (record := store.record(name)) is not None:
         tensors, _ = read_tensors(store.folder(name) / "model.safetensors")
         return _woken(tensors, record)
-    rig = run_data.train[index].rig
+    rig, started = run_data.train[index].rig, time.monotonic()
     generator = torch.Generator().manual_seed(config.seed)
     pictures = training_pictures(config, run_data, index, generator)
-    held_out = ViewSampler((run_data.validation[index],), config.cameras, config.missing, config.self_occlusion)
-    other = held_out.draw(HELD_OUT, generator)
+    fresh = replace(config, views="fresh")
+    other = training_views(fresh, run_data.validation[index : index + 1]).draw(HELD_OUT, generator)
     seen, others_seen = (visible_or_all(v.visible, v.X) for v in (pictures, other))
     learned = learn(pictures.X, seen, Evidence(other.X, others_seen), config.recipe, generator)
     mirrored = None
@@ -100,6 +94,7 @@ def _category(config: "RunConfig", run_data: "RunData", index: int, store: RunSt
         "elevations": {f"{e:g}": s for e, s in zip(learned.grid.elevations, learned.grid.shares or (), strict=False)},
         "dropped": float((~kept).float().mean()), "seconds": round(sum(s["seconds"] for s in learned.stages), 2),
         "models": [{"noise": m.noise, "wobble": list(m.wobble)} for m in learned.candidates],
+        "provenance": provenance.of_run(time.monotonic() - started),
     }  # fmt: skip
     tensors = {
         "shapes": shapes, "azimuth": dreams.azimuth, "elevation": dreams.elevation, "visible": evidence.visible,
@@ -119,18 +114,11 @@ def _woken(tensors: dict[str, Tensor], record: dict[str, Any]) -> Woken:
     return Woken(*parts, models[chosen], tuple(models), record)
 
 
-def training_pictures(
-    config: "RunConfig", run_data: "RunData", index: int, generator: torch.Generator
-) -> Views:
+def training_pictures(config: RunConfig, run_data: RunData, index: int, generator: torch.Generator) -> Views:
     """The pictures of a category that a run may see, in random order: with fixed views one per frame, and no more."""
-    from lfmlib.runs import FIXED_VIEW_SEED
-
     wanted = max(1, config.recipe.evidence // run_data.train[index].rig.n)
     pictured = run_data.pictured(config.views)[index]
-    fixed = None
-    if config.views == "fixed":
-        fixed = torch.Generator().manual_seed(FIXED_VIEW_SEED + config.seed)
-    sampler = ViewSampler((pictured,), config.cameras, config.missing, config.self_occlusion, fixed)
+    sampler = training_views(config, (pictured,))
     if config.views == "fresh":
         return sampler.draw(wanted, generator)
     frames = torch.randperm(len(pictured), generator=generator)[:wanted]

@@ -52,7 +52,8 @@ class Size:
         seeds: 0 .. seeds - 1.
         evidence: see `RecipeConfig`.
         folds: CAD models that are held out, one after the other, per category; 0: none.
-        combined: steps of the network for all categories, in units of `steps`.
+        combined: steps of the network for all categories, in units of `steps`; as many as there are categories and it
+            sees as many pictures of each as the network that each had alone.
     """
 
     steps: int
@@ -181,7 +182,7 @@ def label_arms(size: Size, shares: Sequence[float] = (0.01, 0.1)) -> list[Arm]:
 
 @dataclass(frozen=True)
 class Study:
-    """Result rows, curves over the steps, the shape models' candidates, and the records that they come from."""
+    """Result rows, curves over the steps, the shape models' candidates, and where they come from, run by run."""
 
     table: "pandas.DataFrame"
     curves: "pandas.DataFrame"
@@ -208,16 +209,24 @@ def measure(size: Size, workers: int | None = None, store: RunStore | None = Non
         rows += [row for row in floors if row["category"] == name]
     alone = [recipe((name,), seed, size) for name in names for seed in range(size.seeds)]
     jobs = [(method, config) for config in alone for method in baseline_runs.METHODS]
-    rows += baseline_runs.rows(jobs, workers, store)
+    trained = baseline_runs.records(jobs, workers, store)
+    rows += baseline_runs.rows(trained)
     found = wake_runs.rows(alone, workers, store)
     rows += [{**row, "method": SHAPE_MODEL} for row in found if row["chosen"]]
     found = [{**row, "method": f"{SHAPE_MODEL}: {row['stage']}, {row['components']}"} for row in found]
-    columns = ["category", "data", "method", "seed", "steps", "seconds", "device", *experiments.ERRORS]
-    table = pandas.DataFrame(rows)
     return Study(
-        table[[*columns, *(c for c in table.columns if c not in columns)]], pandas.DataFrame(curves),
-        pandas.DataFrame(found), records,
+        in_columns(rows), pandas.DataFrame(curves), pandas.DataFrame(found),
+        experiments.run_summaries([*records, *trained]),
     )  # fmt: skip
+
+
+def in_columns(rows: Sequence[dict[str, Any]]) -> "pandas.DataFrame":
+    """A table of results, its common columns first."""
+    import pandas
+
+    table = pandas.DataFrame(rows)
+    front = ["category", "data", "method", "seed", "steps", "seconds", "device", *experiments.ERRORS]
+    return table[[*front, *(c for c in table.columns if c not in front)]]
 
 
 def recipe_rows(arm: Arm, record: dict[str, Any]) -> list[dict[str, Any]]:

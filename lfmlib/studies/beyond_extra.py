@@ -7,15 +7,16 @@ import torch
 
 from lfmlib import evaluation, experiments, geometry
 from lfmlib.baselines import floors
-from lfmlib.data.batches import evaluation_views
-from lfmlib.data.views import CameraConfig
+from lfmlib.data.views import CameraConfig, upright
 from lfmlib.loading import load
 from lfmlib.metrics import mirrored, pa_mpjpe
 from lfmlib.model import LifterConfig
 from lfmlib.objectives.fitting import read_out
 from lfmlib.recipe import evaluation as wake_runs
 from lfmlib.recipe.dreams import camera_angles
-from lfmlib.runs import TEST_SEED, RunConfig, RunData
+from lfmlib.recipe.wake import wake_id
+from lfmlib.run_views import measuring_views
+from lfmlib.runs import RunConfig, RunData, run_id
 from lfmlib.store import RunStore
 from lfmlib.studies import beyond
 from lfmlib.studies.beyond import RECIPE, Arm, Size
@@ -101,14 +102,21 @@ def measure(size: Size, workers: int | None = None, store: RunStore | None = Non
         row for arm, record in zip(phases, records[len(parts):], strict=True)
         for row in experiments.curve_rows(store, record, method=arm.method)
     ]  # fmt: skip
+    cameras, wakes = camera_rows(size, workers, store)
     return Extra(
-        pandas.DataFrame(ablation), pandas.DataFrame(phase), camera_rows(size, workers, store),
-        details(beyond.recipe(dissected(size), 0, size), store), records,
+        pandas.DataFrame(ablation), pandas.DataFrame(phase), cameras,
+        details(beyond.recipe(dissected(size), 0, size), store), [*experiments.run_summaries(records), *wakes],
     )  # fmt: skip
 
 
-def camera_rows(size: Size, workers: int | None, store: RunStore) -> "pandas.DataFrame":
-    """Shape models (one Gaussian) learned from, and tested on, pictures by other cameras than the recipe expects."""
+def camera_rows(
+    size: Size, workers: int | None, store: RunStore
+) -> tuple["pandas.DataFrame", list[dict[str, Any]]]:
+    """Shape models (one Gaussian) learned from, and tested on, pictures by other cameras than the recipe expects.
+
+    Returns:
+        Their rows, and their records.
+    """
     import pandas
 
     one = beyond.recipe_config(size, components=())  # cameras from everywhere triple the work; one Gaussian shows it
@@ -117,16 +125,9 @@ def camera_rows(size: Size, workers: int | None, store: RunStore) -> "pandas.Dat
         for name in dissected(size) for world, cameras in WORLDS.items() for seed in range(size.seeds)
     ]  # fmt: skip
     found = wake_runs.rows([config for _, config in jobs], workers, store)
-    world = {beyond_id(config): name for name, config in jobs}
+    world = {wake_id(config, RunData.of(config), 0): name for name, config in jobs}
     rows = [{**row, "method": beyond.SHAPE_MODEL, "cameras": world[row["run"]]} for row in found if row["chosen"]]
-    return pandas.DataFrame(rows)
-
-
-def beyond_id(config: RunConfig) -> str:
-    """Name of the wake phase of a run of one category."""
-    from lfmlib.recipe.wake import wake_id
-
-    return wake_id(config, RunData.of(config), 0)
+    return pandas.DataFrame(rows), [record for row in rows if (record := store.record(row["run"]))]
 
 
 def selection(candidates: "pandas.DataFrame") -> "pandas.DataFrame":
@@ -158,14 +159,10 @@ def details(config: RunConfig, store: RunStore) -> "pandas.DataFrame":
     """
     import pandas
 
-    from lfmlib.runs import run_id
-
     data = RunData.of(config)
     lifter = load(store.folder(run_id(config, data)) / "model.safetensors").lifter
     (shapes,) = data.test
-    views = evaluation_views(
-        (shapes,), config.cameras, config.test_views, TEST_SEED + config.seed, config.missing, config.self_occlusion
-    )  # fmt: skip
+    views = measuring_views(config, data.test)
     Y = lifter(views.X, views.visible, views.category)
     P = read_out(views.X, Y, evaluation.fit(views.X, Y, views.visible, "exact"), views.visible, "snap")
     either = torch.stack([pa_mpjpe(p, views.Y, views.known, mirror="so3") for p in (P, mirrored(P))])  # [2, B]
@@ -174,8 +171,6 @@ def details(config: RunConfig, store: RunStore) -> "pandas.DataFrame":
     alignment = geometry.align(best, views.Y, views.known, mirror="so3")
     error = (alignment.apply(best) - views.Y).norm(dim=-1) * (100 / shapes.radius)  # [B, N]
     mean = floors.mean_shape(shapes.thinned(500).points, shapes.known[:1].expand(min(500, len(shapes)), -1))
-    from lfmlib.data.views import upright
-
     to_mean = geometry.align(views.Y, (mean @ upright(shapes.rig.up).T).expand_as(views.Y), views.known, mirror="so3")
     azimuth = camera_angles(to_mean.R.mT)[0].rad2deg()
     flipped = either[1 - side] < either[side]

@@ -41,19 +41,18 @@ def arms_of(methods: Sequence[str], size: Size, folds: bool = True) -> list[Arm]
     return chosen + (beyond.combined_arms(size) if COMBINED in methods else [])
 
 
-def finished(size: Size, store: RunStore) -> list[dict[str, Any]]:
-    """Rows of every run of the study that the store holds."""
-    rows = []
+def finished(size: Size, store: RunStore) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows and records of every run of the study that the store holds."""
+    rows, records = [], []
     for arm in arms_of((*METHODS, COMBINED), size):
-        record = store.record(run_id(arm.config, RunData.of(arm.config)))
-        rows += [] if record is None else beyond.recipe_rows(arm, record)
-    return rows
+        if (record := store.record(run_id(arm.config, RunData.of(arm.config)))) is not None:
+            rows += beyond.recipe_rows(arm, record)
+            records.append(record)
+    return rows, records
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains and writes; returns an exit code."""
-    import pandas
-
     parser = argparse.ArgumentParser(prog="python -m lfmlib.studies.beyond_table", description=__doc__)
     parser.add_argument("methods", nargs="*", choices=[*METHODS, COMBINED, []], help="to train; none: only the table")
     parser.add_argument("--profile", default="full", help="whose sizes (full)")
@@ -70,17 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = arms_of(args.methods, size, not args.no_folds)
     if wanted:
         experiments.run_grid([arm.config for arm in wanted], args.workers, store)
-    rows = finished(size, store)
+    rows, records = finished(size, store)
     for name in dict.fromkeys(row["category"] for row in rows if not row["category"].endswith(beyond.HELD_OUT)):
         floors = experiments.floor_rows(beyond.recipe((name,), 0, size), range(size.seeds), steps=0, seconds=0.0)
         rows += [{**row, "device": ""} for row in floors if row["category"] == name]
     if not rows:
         print("beyond_table: the store holds none of these runs yet", file=sys.stderr)
         return 1
-    front = ["category", "data", "method", "seed", "steps", "seconds", "device", *experiments.ERRORS]
-    table = pandas.DataFrame(rows)
     report = Report(NOTEBOOK, args.profile)
-    report.table(table[[*front, *(c for c in table.columns if c not in front)]], "recipe")
+    table = report.table(beyond.in_columns(rows), "recipe")
+    report.records(experiments.run_summaries(records))
     print(table.groupby(["category", "method"], sort=False)["flip"].agg(["mean", "std", "count"]).round(2).to_string())
     return 0
 
