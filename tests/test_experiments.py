@@ -134,9 +134,7 @@ def test_several_categories_have_a_class_mean(tmp_path):
 def test_the_injection_study_shows_and_judges_what_it_measured(tmp_path, monkeypatch):
     monkeypatch.delenv("LFM_DATA", raising=False)
     arms = [
-        (name, config)
-        for name, config in injection.grid(steps=2, width=16, depth=2, views=20, weights=(1.0,))
-        if name == "synthetic_aeroplane8"
+        arm for arm in injection.grid(injection.Size(2, 16, 2, 20), weights=(1.0,)) if arm.set == "synthetic_aeroplane8"
     ]
     assert len(arms) == 5 * 3
     study = injection.measure(arms, workers=0, store=RunStore(tmp_path))
