@@ -22,7 +22,7 @@ from lfmlib.recipe.config import RecipeConfig
 SCHEDULES = ("constant", "cosine", "trapezoid")
 VIEWS = ("fresh", "fixed")
 PRECISIONS = ("float32", "bf16", "float64")
-LATER = {"recipe": None, "fold": None, "share": 1.0}  # fields that are no part of a run's id while they say nothing
+LATER = {"recipe": None, "fold": None, "share": 1.0, "dream_missing": 0.0}  # fields that are no part of a run's id while they say nothing
 FORMAT = 3  # part of a run's id: raise it when the same configuration would give another record
 PHOTOGRAPHS = 2000  # of CAD models, where views are fixed
 TEST_SEED, VALIDATION_SEED, FIXED_VIEW_SEED = 1_000_000, 2_000_000, 3_000_000  # the run's seed is added: runs pair up
@@ -50,6 +50,8 @@ class RunConfig:
         precision: of the network in training: float32; bf16, its matrix products alone, for GPUs (weights, geometry,
             optimiser and evaluation stay float32); float64, all of it, for comparisons.
         recipe: how shapes are dreamt from the training pictures for `objective.dreamt_3d`; None: not at all.
+        dream_missing: chance that a keypoint goes unseen in a picture of a dream, beside what the pictures themselves
+            do not show: what the network learns to fill in, though training pictures may be complete.
         fold: number of the shape that is held out for the test, in categories of a few CAD models that would share
             them with it; None: none.
         share: of the training frames that are used, evenly spread: for label efficiency.
@@ -85,6 +87,7 @@ class RunConfig:
     recipe: RecipeConfig | None = None
     fold: int | None = None
     share: float | int = 1.0
+    dream_missing: float | int = 0.0
 
     def __post_init__(self) -> None:
         if isinstance(self.categories, str) or not self.categories:
@@ -102,7 +105,7 @@ class RunConfig:
             if not _is_number(value) or not math.isfinite(value) or value < 0:
                 raise ValueError(f"{name} is {value!r}: expected a finite number, 0 or more")
             object.__setattr__(self, name, float(value))  # 1 and 1.0 are one run, with one id
-        for name in ("ema", "missing"):
+        for name in ("ema", "missing", "dream_missing"):
             value = getattr(self, name)
             if not _is_number(value) or not 0 <= value < 1:
                 raise ValueError(f"{name} is {value!r}: expected a number in [0, 1)")
@@ -131,6 +134,8 @@ class RunConfig:
             given = "no" if self.recipe is None else "a"
             weight = self.objective.dreamt_3d
             raise ValueError(f"objective.dreamt_3d is {weight} with {given} recipe: they belong together")
+        if self.dream_missing and self.recipe is None:
+            raise ValueError(f"dream_missing is {self.dream_missing} with no recipe: there are no dreams")
         wanted = 1 if self.objective.output == "depth" else 3
         if self.model.outputs != wanted:
             raise ValueError(f"objective.output={self.objective.output!r} needs model.outputs={wanted}")

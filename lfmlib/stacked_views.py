@@ -111,7 +111,7 @@ def _draws(arm: Arm) -> int:
 def _sampler(group: list[Arm]) -> ViewSampler:
     first, c = group[0], group[0].config
     if c.recipe is not None:
-        return DreamSampler(first.woken, first.data.train, first.device, c.temperature, c.waste)
+        return DreamSampler(first.woken, first.data.train, first.device, c.temperature, c.waste, c.dream_missing)
     return training_views(c, first.data.pictured(c.views), first.device, [arm.config.seed for arm in group])
 
 

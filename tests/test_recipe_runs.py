@@ -305,6 +305,24 @@ def test_what_is_hidden_stays_with_the_side_it_is_seen_from(seeded):
     assert (views.X[~views.visible] == 0).all()
 
 
+def test_dreams_can_hide_what_their_pictures_show(seeded):
+    views = DreamSampler([some_woken(40, 20)], [shape_set(n=20)], missing=0.3).draw_with_truth(4000, seeded(1))
+    assert views.known.all() and abs(float(views.visible.float().mean()) - 0.7) < 0.02
+    assert (views.visible.sum(1) >= 4).all() and (views.X[~views.visible] == 0).all()
+
+
+def test_hiding_in_dreams_leaves_the_wake_phase_and_the_ids_of_other_runs_alone(store):
+    plain, hiding = config(), config(dream_missing=0.3)
+    data = RunData.of(plain)
+    assert wake_id(plain, data, 0) == wake_id(hiding, data, 0) and run_id(plain, data) != run_id(hiding, data)
+    assert "dream_missing" not in plain.as_dict() and RunConfig.from_dict(hiding.as_dict()) == hiding
+
+
+def test_without_dreams_nothing_can_be_hidden_in_them():
+    with pytest.raises(ValueError, match="dream_missing is 0.3 with no recipe"):
+        RunConfig(("synthetic_chair10",), dream_missing=0.3)
+
+
 def test_each_category_dreams_with_its_own_pictures(seeded):
     """Padded to the larger rig, where one category has masks and the other none."""
     woken = [some_woken(30, 5), some_woken(50, 7, seed=1, masked=True)]

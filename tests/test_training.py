@@ -431,7 +431,7 @@ def unchecked(**changes):
         *[(n, (-1, 0.5, True), "a whole number, 0 or more") for n in ("warmup", "seed", "data_seed")],
         *[(n, (-1e-9, math.nan, math.inf, True, "1", None), "a finite number, 0 or more") for n in
           ("lr", "weight_decay", "clip")],
-        *[(n, (-0.1, 1, 1.0, math.nan, False, "0"), "a number in [0, 1)") for n in ("ema", "missing")],
+        *[(n, (-0.1, 1, 1.0, math.nan, False, "0"), "a number in [0, 1)") for n in ("ema", "missing", "dream_missing")],
         ("waste", (0, -0.1, 1.1, math.nan, True, "0"), "a share in (0, 1]"),
         ("temperature", (0, -1, math.inf, math.nan, True, "0"), "a number > 0, or none for balanced"),
         ("betas", ((0.9,), (0.9, 1.0), (-0.1, 0.9), (0.9, 0.99, 0.999), (math.nan, 0.9)), "two numbers in [0, 1)"),

@@ -22,7 +22,7 @@ class DreamSampler(ViewSampler):
     Args:
         woken: the categories' wake phases.
         measured: the sets that they come from, for their rigs; no shape of them is used.
-        device, temperature, waste: see `ViewSampler`.
+        device, temperature, waste, missing: see `ViewSampler`.
     """
 
     def __init__(
@@ -32,9 +32,10 @@ class DreamSampler(ViewSampler):
         device: str | torch.device = "cpu",
         temperature: float | int | None = None,
         waste: float | int = WASTE,
+        missing: float = 0.0,
     ) -> None:
         sets = [dreamt_set(w, s) for w, s in zip(woken, measured, strict=True)]
-        super().__init__(sets, CameraConfig(), device=device, temperature=temperature, waste=waste)
+        super().__init__(sets, CameraConfig(), missing, device=device, temperature=temperature, waste=waste)
         self.cameras_seen = torch.cat([torch.stack([w.azimuth, w.elevation]) for w in woken], 1).to(self.device)
         pictures = torch.tensor([len(w.azimuth) for w in woken], device=self.device)
         self.pictures, self.first_picture = pictures, pictures.cumsum(0) - pictures
