@@ -1,17 +1,15 @@
 """A multi-layer perceptron on the recipe's dreams: how much of the result is the recipe's and how much the Lifter's."""
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
-from lfmlib import geometry
-from lfmlib.baselines.simple_baseline import SimpleBaseline
+from lfmlib.baselines.supervised import MLPLifter
 from lfmlib.data.views import EvaluationViews
-from lfmlib.objectives.fitting import read_out
 from lfmlib.objectives.supervision import supervised_3d
 
 
-class DreamtMLP(nn.Module):
+class DreamtMLP(MLPLifter):
     """SimpleBaseline's network, one category, trained on pictures of dreams (`DreamSampler.draw_with_truth`).
 
         1/B sum_b min_{s, R, t} mean || s R f(x_b) + t - y_b ||^2 / rms(y_b)^2,   y the dreamt shape
@@ -23,8 +21,7 @@ class DreamtMLP(nn.Module):
     """
 
     def __init__(self, keypoints: int, generator: torch.Generator, width: int = 512, blocks: int = 2) -> None:
-        super().__init__()
-        self.network = SimpleBaseline(keypoints, generator, width, blocks, dropout=0.0)
+        super().__init__(keypoints, generator, width, blocks, dropout=0.0)
 
     def loss(
         self, views: EvaluationViews, generator: torch.Generator
@@ -32,12 +29,3 @@ class DreamtMLP(nn.Module):
         """Aligned squared error against the dreamt shapes, in squared RMS radii; `generator` is not needed."""
         term = supervised_3d(self.network(views.X), views.Y, views.known)
         return term, {"dreamt_3d": term.detach()}
-
-    @torch.no_grad()
-    def lift(self, X: Float[Tensor, "B N xy"], visible: Bool[Tensor, "B N"] | None = None) -> Float[Tensor, "B N xyz"]:
-        """Camera-frame shapes in X's unit; hidden keypoints enter as zeros, as they do in training."""
-        training = self.training
-        self.eval()
-        canonical = self.network(X if visible is None else torch.where(visible[..., None], X, 0))
-        self.train(training)
-        return read_out(X, canonical, geometry.solve_camera(X, canonical, visible), visible, "fit")
