@@ -67,7 +67,8 @@ def _lift_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("input", metavar="IN", help="2D keypoints, .npz .csv or .json: x right, y down, any unit")
     add("output", metavar="OUT", help="where the 3D shapes go, .npz .csv or .json")
-    add("--model", required=True, metavar="RUN", help="a model.safetensors file, a run's folder, or a run's id")
+    add("--model", default="shipped", metavar="RUN", help="a model.safetensors file, a run's folder, or a run's id "
+        "(the network that comes with lfm: see lfmlib/shipped/CARD.md)")  # fmt: skip
     add("--category", metavar="NAME", help="what the keypoints show; needed where the run knows several")
     add("--read-out", choices=("snap", "fit"), default="snap", help="snap: visible keypoints keep their "
         "x and y (default); fit: x and y from the fitted shape, too")  # fmt: skip
@@ -128,7 +129,8 @@ def _lift(args: Namespace) -> int:
         say(f"note: {left_out} frames left out: fewer than 3 visible keypoints, or all in one place")
     if hidden:
         say(f"note: {hidden} missing keypoints have a predicted position (visible is 0 or false there)")
-        if loaded.config.missing == 0 and not loaded.config.self_occlusion:
+        config = loaded.config
+        if config.missing == config.dream_missing == 0 and not config.self_occlusion:
             say("note: no keypoint was hidden in this run's training (missing=0): trust predicted positions little")
     return DONE
 

@@ -18,6 +18,7 @@ from lfmlib.store import RunStore, read_tensors
 from lfmlib.torch_engine import Compiled, Engine, TorchEngine
 
 WEIGHTS = "model.safetensors"
+SHIPPED = Path(__file__).parent / "shipped"  # the network that comes with the package, by the name "shipped"
 ENGINES = ("torch", "compiled", "onnx")
 
 
@@ -73,7 +74,7 @@ def load(
     """The trained lifter of a run.
 
     Args:
-        path: a model.safetensors file, the folder of a run, or the id of a run in the store.
+        path: a model.safetensors file, the folder of a run, the id of a run in the store, or "shipped".
         store: where ids are looked up; None: the default store.
         device: where the network goes.
         engine: see `with_engine`; "onnx" keeps its graph beside the weights, as model.engine.onnx.
@@ -135,7 +136,7 @@ def _locate(path: str | os.PathLike, store: RunStore) -> Path:
     given = Path(path)
     if given.is_file():
         return given
-    folder = given if given.is_dir() else store.folder(str(path))
+    folder = SHIPPED if str(path) == SHIPPED.name else given if given.is_dir() else store.folder(str(path))
     if (folder / WEIGHTS).is_file():
         return folder / WEIGHTS
     if (folder / "config.json").is_file():
