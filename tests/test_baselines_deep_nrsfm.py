@@ -1,0 +1,150 @@
+"""Deep NRSfM++: its steps against their definitions, turned pictures, what is hidden, and a rigid shape learned."""
+
+import pytest
+import torch
+
+from lfmlib import geometry, metrics
+from lfmlib.baselines.deep_nrsfm import DeepNRSfM, shrunk_blocks
+from lfmlib.baselines.fitting import fit
+from lfmlib.baselines.floors import flat
+from lfmlib.baselines.interface import Baseline, evaluating, reprojection_error, snapped
+from lfmlib.data.views import Views, normalise
+
+
+def small(generator, **options):
+    return DeepNRSfM(9, generator, **{"dictionaries": (24, 12, 4)} | options)
+
+
+def one_category(X, visible=None):
+    return Views(X, visible, torch.zeros(len(X), dtype=torch.long))
+
+
+def pictures(shape, count, generator):
+    Y = shape @ geometry.random_rotations(count, generator).mT
+    X, _, rms = normalise(Y[..., :2])
+    return one_category(X), Y / rms[:, None, None]
+
+
+@pytest.fixture
+def visible(seeded):
+    mask = torch.rand(12, 9, generator=seeded(1)) < 0.7
+    mask[:, :4] = True
+    return mask
+
+
+@pytest.fixture
+def X(visible, generator):
+    return normalise(torch.randn(12, 9, 2, generator=generator), visible)[0]
+
+
+def test_shrinking_is_the_proximal_map_of_the_blocks_sizes(generator):
+    blocks = torch.randn(5, 3, 2, 3, generator=generator, dtype=torch.float64)
+    threshold = torch.tensor([0.0, 1.0, 9.0], dtype=torch.float64)
+    best = shrunk_blocks(blocks, threshold)
+
+    def cost(Z):
+        return (0.5 * (Z - blocks).square().sum((2, 3)) + threshold * Z.square().sum((2, 3)).sqrt()).sum()
+
+    near = [best + 1e-2 * torch.randn(best.shape, generator=generator, dtype=torch.float64) for _ in range(20)]
+    assert all(cost(best) < cost(Z) for Z in (*near, blocks))
+    assert torch.equal(best[:, 2], torch.zeros(5, 2, 3).double()) and torch.allclose(best[:, 0], blocks[:, 0])
+
+
+def test_encoder_and_decoder_are_the_sums_that_they_stand_for(X, seeded):
+    """One level, no threshold: the code is linear in the picture once the camera is known."""
+    baseline = DeepNRSfM(9, seeded(0), dictionaries=(3,), threshold=0).requires_grad_(False)
+    with evaluating(baseline):
+        code, R = baseline.encode(X)
+        Y = baseline.decode(code)
+    blocks = [[sum(baseline.shapes[n, :, k, None] * X[b, n] for n in range(9)) for k in range(3)] for b in range(12)]
+    expected = torch.tensor([[float((block.mT * R[b, :2]).sum() / 2) for block in blocks[b]] for b in range(12)])
+    assert torch.allclose(code, expected, atol=1e-5)
+    assert torch.allclose(Y, sum(code[:, k, None, None] * baseline.shapes[..., k] for k in range(3)), atol=1e-5)
+    assert torch.allclose(R @ R.mT, torch.eye(3).expand(12, 3, 3), atol=1e-5)
+    assert torch.allclose(torch.linalg.det(R), torch.ones(12), atol=1e-5)
+
+
+def test_the_lift_turns_with_the_picture(X, visible, seeded):
+    baseline, turn = small(seeded(0)), geometry.axis_rotations(torch.tensor([0.0, 0.0, 1.0]), torch.arange(12.0))
+    lifted = baseline.lift(X @ turn[:, :2, :2].mT, visible)
+    assert torch.allclose(lifted, baseline.lift(X, visible) @ turn.mT, atol=1e-4)
+    with evaluating(baseline):
+        codes = [baseline.encode(picture, visible)[0] for picture in (X, X @ turn[:, :2, :2].mT)]
+    assert torch.allclose(*codes, atol=1e-4)
+
+
+def test_keypoints_in_another_order_need_only_the_first_dictionary_in_that_order(X, visible, seeded):
+    baseline, order = small(seeded(0)), torch.randperm(9, generator=seeded(1))
+    lifted = baseline.lift(X, visible)
+    with torch.no_grad():
+        baseline.shapes.copy_(baseline.shapes[order])
+    assert torch.allclose(baseline.lift(X[:, order], visible[:, order]), lifted[:, order], atol=1e-4)
+
+
+def test_the_loss_is_what_the_lift_leaves_and_draws_nothing(X, visible, seeded, generator):
+    state = generator.get_state()
+    baseline = small(seeded(0))
+    total, terms = baseline.loss(one_category(X, visible), generator)
+    assert torch.equal(generator.get_state(), state) and torch.equal(total.detach(), terms["reprojection"])
+    assert reprojection_error(baseline, one_category(X, visible)) == pytest.approx(float(total.detach()), rel=1e-4)
+    depth = torch.where(visible, baseline.lift(X, visible)[..., 2], 0)
+    assert torch.allclose(depth.sum(1), torch.zeros(12), atol=1e-5) and bool(depth.abs().amax(1).gt(1e-3).all())
+
+
+def test_what_is_hidden_reaches_neither_loss_nor_gradient_nor_lift(X, visible, seeded):
+    results = []
+    for hidden in (0.0, torch.nan):
+        baseline = small(seeded(0))
+        shown = torch.where(visible[..., None], X, hidden)
+        total, _ = baseline.loss(one_category(shown, visible), seeded(3))
+        total.backward()
+        results.append((total, baseline.lift(shown, visible), *(p.grad for p in baseline.parameters())))
+    assert all(a.isfinite().all() and torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert all(p.grad.any() for p in baseline.parameters())
+
+
+def test_the_order_of_a_batch_does_not_matter(X, visible, seeded):
+    baseline, order = small(seeded(0)), torch.randperm(12, generator=seeded(1))
+    lifted = baseline.lift(X, visible)
+    assert torch.allclose(baseline.lift(X[order], visible[order]), lifted[order], atol=1e-5)
+    assert torch.allclose(baseline.lift(X[:1], visible[:1]), lifted[:1], atol=1e-5)
+
+
+def test_gradients_are_finite_where_all_points_coincide_or_lie_on_a_line(X, seeded):
+    baseline = small(seeded(0))
+    X[:5], X[5:8, :, 1] = 0, 0
+    baseline.loss(one_category(X), seeded(1))[0].backward()
+    assert all(p.grad.isfinite().all() for p in baseline.parameters())
+    assert baseline.lift(X).isfinite().all()
+
+
+def test_weights_come_from_the_generator_alone(X, seeded):
+    before = torch.random.get_rng_state()
+    one, two, other = (small(seeded(seed)).lift(X) for seed in (3, 3, 4))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(one, two) and not torch.equal(one, other)
+
+
+def test_what_does_not_fit_is_refused(X, generator):
+    for sizes in ((), (8, 0)):
+        with pytest.raises(ValueError, match="dictionaries are"):
+            small(generator, dictionaries=sizes)
+    with pytest.raises(ValueError, match="threshold is -0.1"):
+        small(generator, threshold=-0.1)
+    with pytest.raises(ValueError, match=r"expected \[B, 9, 2\]"):
+        small(generator).lift(X[:, :8])
+    with pytest.raises(ValueError, match=r"one category, got \[0, 1\]"):
+        small(generator).loss(Views(X, None, torch.arange(12) % 2), generator)
+
+
+def test_it_lifts_a_rigid_shape_from_its_pictures(seeded):
+    shape = torch.randn(9, 3, generator=seeded(7))
+    shape = shape - shape.mean(0)
+    baseline = small(seeded(1), dictionaries=(24, 12, 2))
+    assert isinstance(baseline, Baseline)
+    record = fit(baseline, lambda count, g: pictures(shape, count, g)[0], 150, 64, lr=1e-2, points=4)
+    assert record["loss"][-1] < record["loss"][0] / 10
+    views, truth = pictures(shape, 200, seeded(5))
+    lifted = snapped(views.X, baseline.lift(views.X))
+    errors = [float(metrics.pa_mpjpe(P, truth, mirror="o3").mean()) for P in (lifted, flat(views.X))]
+    assert errors[0] < 0.25 * errors[1], errors
