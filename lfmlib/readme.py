@@ -1,17 +1,14 @@
-"""The README's results section, drawn from results/<profile>/*/: claim, paper, ours, floors, verdict."""
+"""The README's results section, drawn from the ledger of results/<profile>/: counts, what was judged, what is open."""
 
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
-from lfmlib import files, provenance
-from lfmlib.verdicts import Verdict
+from lfmlib import files, ledger, ledger_report, provenance, verdicts
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 TABLE = "readme.csv"  # what a notebook wants shown besides its verdicts: report.table(frame, "readme")
-_FLOORS = ("flat", "mean")
+_SHOWN = (verdicts.REPRODUCED, verdicts.SAME_DIRECTION, verdicts.CONTRADICTED)  # each claim in a line of its own
 
 
 def update(profile: str = "cpu", root: Path | None = None, write: bool = True) -> bool:
@@ -59,60 +56,40 @@ def update_data_page(root: Path | None = None, write: bool = True) -> bool:
 
 
 def section(profile: str = "cpu", root: Path | None = None) -> str:
-    """The section's text: where the numbers come from, then one row per verdict in the order of the notebooks.
+    """The section's text: verdicts by part of the papers, the claims that got one line by line, the others by name.
 
     Raises:
         FileNotFoundError: there is no finished result of this profile.
     """
-    folder = provenance.results_root(root) / profile
-    summaries = sorted(folder.glob("*/summary.json"))
-    if not summaries:
-        raise FileNotFoundError(f"{folder}: no finished results; make them with ./run_all.sh --profile {profile}")
-    lines = ["| claim | paper | ours | floors | verdict |", "|---|---|---|---|---|"]
-    sources = []
-    for path in summaries:
-        summary = files.read_json(path)
-        try:
-            machine = summary["machine"]
-            sources.append(f"{summary['notebook']} (torch {machine['torch']}, {machine['gpu'] or machine['cpu']})")
-            lines += [_row(row, path.parent) for row in summary["verdicts"]]
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path}: not a summary that `Report.close` wrote ({error!r})") from error
-    for path in sorted(folder.glob(f"*/{TABLE}")):
-        lines += ["", f"`{path.parent.name}`, PA-MPJPE in % of the RMS radius and in mm, mean ± sd over seeds:", ""]
-        lines += _markdown(path)
-    lines += ["", f"Profile `{profile}`: {'; '.join(sources)}. Reasons: `results/{profile}/*/verdicts.csv`."]
-    return "\n".join(lines)
+    found = ledger.read(profile, root)
+    finished = [notebook for notebook in found.notebooks if notebook.finished]
+    if not finished:
+        raise FileNotFoundError(f"{found.folder}: no finished results; make them with ./run_all.sh --profile {profile}")
+    parts = [ledger_report.table(("part of the papers", "claims", *ledger.STATES), ledger_report.counts(found))]
+    for state in ledger.STATES:
+        rows = [row for row in found.rows if row.state == state]
+        if rows and state in _SHOWN:
+            lines = [_line(row, found) for row in rows]
+            parts += [f"**{state}**", ledger_report.table(("claim", "paper", "ours", "floors"), lines)]
+        elif rows:
+            parts.append(f"**{state}**: {', '.join(row.claim.key for row in rows)}.")
+    for path in sorted(found.folder.glob(f"*/{TABLE}")):
+        parts.append(f"`{path.parent.name}`, PA-MPJPE in % of the RMS radius and in mm, mean ± sd over seeds:")
+        parts.append(_markdown(path))
+    machines = "; ".join(f"{name} ({place})" for name, _, _, _, place in ledger_report.runs(found) if place)
+    parts.append(f"Profile `{profile}`: {machines}. Claim by claim, with reasons: `results/{profile}/REPORT.md`.")
+    return "\n\n".join(parts)
 
 
-def _markdown(path: Path) -> list[str]:
-    """A csv as the lines of a markdown table."""
+def _markdown(path: Path) -> str:
+    """A csv as a markdown table."""
     with open(path, encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
-    cells = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(text.replace("|", "/") for text in line) + " |" for line in cells]
+    return ledger_report.table(header, rows)
 
 
-def _row(row: dict[str, Any], folder: Path) -> str:
-    ours = Verdict(**row).ours()
-    tags = ", ".join(text for text in (row["data"], row["category"], row["protocol"]) if text and text != "none")
-    cells = (row["key"], row["printed"], f"{ours} ({tags})" if tags else ours, _floors(row, folder), row["verdict"])
-    return "| " + " | ".join(str(cell).replace("|", "/").replace("\n", " ") for cell in cells) + " |"
-
-
-def _floors(row: dict[str, Any], folder: Path) -> str:
-    """Means of the methods `flat` and `mean` in the folder's table.csv, on the verdict's category and error column."""
-    table = folder / "table.csv"
-    if not row["category"] or not row["column"] or not table.exists():
-        return ""
-    with open(table, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if rows and row["column"] not in rows[0]:
-        raise ValueError(f"{table}: has no column {row['column']!r}, which the verdict on {row['key']} was measured in")
-    texts = []
-    for method in _FLOORS:
-        same = (r for r in rows if (r["data"], r["category"], r["method"]) == (row["data"], row["category"], method))
-        values = [float(r[row["column"]]) for r in same if r[row["column"]]]
-        if values:
-            texts.append(f"{method} {fmean(values):.4g}")
-    return ", ".join(texts)
+def _line(row: ledger.Row, found: ledger.Ledger) -> tuple[str, ...]:
+    on = ledger_report.measured_on(row.best.verdict)
+    ours = f"{row.ours} ({on})" if on else row.ours
+    others = f"; {row.votes}" if len(row.judged) > 1 else ""
+    return row.claim.key, row.claim.printed, f"{ours}{others}", ledger_report.floor_text(row, found)

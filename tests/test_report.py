@@ -253,10 +253,10 @@ def test_the_readme_is_drawn_from_the_results(house, capsys):
     text = (house / "README.md").read_text()
     assert report.main(["readme", "--check"]) == 0
     assert text.startswith("# Title\n") and text.endswith("\n\nafter\n") and "stale" not in text
-    rows = [line for line in text.splitlines() if line.startswith("| ")]
     ours = "lower by 8.1 ± 0.17 %, 3 seeds (real, human17_cmu, O(3))"
-    assert rows[1] == f"| T2-chair | 38.2->5.7 | {ours} | flat 20.2, mean 20 | reproduced |"
-    assert rows[2].startswith("| PROP1 | f(PX)=Pf(X) and L2D invariant | holds to 1e-7 (property test) |")
+    assert f"| T2-chair | 38.2->5.7 | {ours} | flat 20.2, mean 20 |" in text
+    assert "| PROP1 | f(PX)=Pf(X) and L2D invariant | holds to 1e-7 (property test) |" in text
+    assert "**not run**: T1-C3DPO-P3D" in text and "| Table 2 | 8 | 1 |" in text
     (house / "results" / "cpu" / "05_x" / "table.csv").write_text(
         "data,category,method,seed,o3\nreal,human17_cmu,flat,0,9\n"
     )
