@@ -24,7 +24,8 @@ class RecipeConfig:
         floor: least variance of a picture's keypoints, in squared RMS radii.
         samples: shapes drawn from each picture's posterior; 0: its mean alone.
         imagined: share of the dreams that come from no picture but from one Gaussian with the model's mean and
-            covariance: shapes a little beyond those that were seen.
+            covariance: shapes a little beyond those that were seen. None by default: a quarter gained nothing on people,
+            birds and chairs, new or held out, and doubled the error of rigid objects.
         handed: whether the rig's annotation of what is left decides between the model and its mirror image.
     Raises:
         ValueError: a value is out of range.
@@ -44,7 +45,7 @@ class RecipeConfig:
     smoothing: float | int = 1e-5
     floor: float | int = 1e-4
     samples: int = 4
-    imagined: float | int = 0.25
+    imagined: float | int = 0.0
     handed: bool = False
 
     def __post_init__(self) -> None:

@@ -48,7 +48,7 @@ def variants(size: Size) -> dict[str, dict[str, Any]]:
         "rigid shape only": part(gaussian=0, components=()),
         "one Gaussian": part(components=()),
         "posterior means, no samples": part(samples=0),
-        "nothing imagined": part(imagined=0.0),
+        "a quarter imagined": part(imagined=0.25),
         "with Eq. 1 beside it": {"objective": replace(same.objective, reprojection=1.0)},
         "encoding in every layer": {"model": replace(same.model, injection="every")},
         "no encoding": {"model": replace(same.model, injection="none")},
