@@ -22,7 +22,8 @@ from lfmlib.recipe.config import RecipeConfig
 SCHEDULES = ("constant", "cosine", "trapezoid")
 VIEWS = ("fresh", "fixed")
 PRECISIONS = ("float32", "bf16", "float64")
-LATER = {"recipe": None, "fold": None, "share": 1.0, "dream_missing": 0.0}  # fields that are no part of a run's id while they say nothing
+# fields that are no part of a run's id while they say nothing
+LATER = {"recipe": None, "fold": None, "share": 1.0, "dream_missing": 0.0}
 FORMAT = 3  # part of a run's id: raise it when the same configuration would give another record
 PHOTOGRAPHS = 2000  # of CAD models, where views are fixed
 TEST_SEED, VALIDATION_SEED, FIXED_VIEW_SEED = 1_000_000, 2_000_000, 3_000_000  # the run's seed is added: runs pair up
