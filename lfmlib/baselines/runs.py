@@ -2,41 +2,39 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from lfmlib import evaluation, experiments, provenance
-from lfmlib.baselines.c3dpo_training import C3DPOBaseline
 from lfmlib.baselines.fitting import fit
-from lfmlib.baselines.interface import snapped
-from lfmlib.baselines.paul import PAUL
+from lfmlib.baselines.interface import heldout_loss, snapped
+from lfmlib.baselines.linear_shapes import LinearShapes
+from lfmlib.baselines.methods import DREAMS, TRUTH, Method, method
+from lfmlib.data.shapes import ShapeSet
+from lfmlib.data.views import EvaluationViews, Views
 from lfmlib.files import short_hash
-from lfmlib.recipe.mlp import DreamtMLP
+from lfmlib.objectives.plausibility import resized
 from lfmlib.recipe.sleep import DreamSampler
 from lfmlib.recipe.wake import wake_all
 from lfmlib.run_views import measuring_views, training_views
-from lfmlib.runs import RunConfig, RunData
-from lfmlib.store import RunStore
+from lfmlib.runs import VALIDATION_SEED, RunConfig, RunData
+from lfmlib.store import RunStore, read_tensors
 
-FORMAT = 2  # part of a run's id
-C3DPO, PAUL_NAME, MLP = "c3dpo", "paul", "recipe-mlp"
-METHODS = (C3DPO, PAUL_NAME, MLP)
-# chosen on human17_cmu by the loss of held-out pictures, width for a CPU's sake
-SETTINGS: dict[str, dict[str, Any]] = {
-    C3DPO: {"lr": 3e-3, "basis": 10, "width": 256, "blocks": 2},
-    PAUL_NAME: {"lr": 3e-3, "code": 8, "width": 256, "blocks": 2},
-    MLP: {"lr": 3e-3, "width": 512, "blocks": 2},
-}
+FORMAT = 3  # part of a run's id
+AS_GIVEN, SNAP = "as given", "snap"
 
 
 def records(
     jobs: Sequence[tuple[str, RunConfig]], workers: int | None = None, store: RunStore | None = None
 ) -> list[dict[str, Any]]:
-    """Records of baselines, each with its result row; those in the store are not trained again.
+    """Records of baselines, each with its result rows; those in the store are not trained again.
 
     Args:
-        jobs: method, and a run of one category whose pictures, batch, steps, seed and test views it shares.
+        jobs: method, and a run whose pictures, batch, steps, seed and test views it shares. A method that knows one
+            category trains a network for each, and each gets all of the steps.
         workers: processes; None: one per usable core; 0: this process.
         store: where the runs live; None: the default store.
     """
@@ -44,59 +42,138 @@ def records(
     return experiments.spread(_records, [(*job, root) for job in jobs], workers)
 
 
-def rows(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Result rows of records."""
-    return [record["row"] | {"run": record["id"]} for record in found]
+def rows(found: Sequence[dict[str, Any]], read_out: str = SNAP) -> list[dict[str, Any]]:
+    """Result rows of records, of one read-out: shapes "as given", or with x and y as observed ("snap")."""
+    return [row | {"run": record["id"]} for record in found for row in record["rows"] if row["read_out"] == read_out]
 
 
-def baseline_id(method: str, config: RunConfig, run_data: RunData) -> str:
+def networks(name: str, config: RunConfig, store: RunStore | None = None) -> list[Any]:
+    """The trained networks of a baseline, in evaluation mode: one, or one per category."""
+    store, run_data, known = store or RunStore(), RunData.of(config), method(name)
+    record = _records(name, config, str(store.root))[0]
+    tensors, _ = read_tensors(store.folder(record["id"]) / "model.safetensors")
+    result = []
+    for number, sets in enumerate(_groups(known, run_data)):
+        network = known.network([s.rig for s in sets], torch.Generator().manual_seed(config.seed))
+        _restore(network, {k.split(".", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{number}.")})
+        result.append(network)
+    return result
+
+
+def baseline_id(name: str, config: RunConfig, run_data: RunData) -> str:
     """Name of a baseline's run: a hash of method, settings, data and the run's own settings that it shares."""
-    content = [FORMAT, method, SETTINGS[method], _shared(method, config), run_data.description()]
-    return f"{method}-{short_hash(content)}"
+    content = [FORMAT, name, method(name).settings, method(name).lr, _shared(name, config), run_data.description()]
+    return f"baseline-{short_hash(content)}"
 
 
-def _shared(method: str, config: RunConfig) -> dict[str, Any]:
+def search(name: str, config: RunConfig) -> list[dict[str, Any]]:
+    """Every learning rate of a method: its loss on validation pictures that training has not seen. No 3D enters.
+
+    Args:
+        name: a 2D-only method with `rates`.
+        config: a run of one category, whose pictures, batch, steps and seed it shares.
+    """
+    run_data, known = RunData.of(config), method(name)
+    views = measuring_views(config, run_data.validation, first_seed=VALIDATION_SEED)
+    pictures = Views(views.X, views.visible, views.category)
+    result = []
+    for lr in known.rates:
+        network, _ = _trained(replace(known, lr=lr), config, run_data.pictured(config.views), None)
+        loss = heldout_loss(network, pictures, config.seed)
+        result.append({"method": name, "lr": lr, "used": lr == known.lr, "seed": config.seed, "held-out loss": loss})
+    return result
+
+
+def _shared(name: str, config: RunConfig) -> dict[str, Any]:
     """The run's settings that a baseline takes over."""
     names = ("categories", "cameras", "count", "data_seed", "steps", "batch", "views", "missing", "self_occlusion",
-             "seed", "test_views", "fold", "share")  # fmt: skip
+             "seed", "test_views", "fold", "share", "temperature", "waste")  # fmt: skip
     content = config.as_dict(complete=True)
-    return {name: content[name] for name in (*names, *(("recipe",) if method == MLP else ()))}
+    return {key: content[key] for key in (*names, *(("recipe",) if method(name).sees == DREAMS else ()))}
 
 
-def _records(method: str, config: RunConfig, root: str) -> list[dict[str, Any]]:
+def _records(name: str, config: RunConfig, root: str) -> list[dict[str, Any]]:
     store, run_data = RunStore(root), RunData.of(config)
-    name = baseline_id(method, config, run_data)
-    return [store.record(name) or _train(name, method, config, run_data, store)]
+    run = baseline_id(name, config, run_data)
+    return [store.record(run) or _train(run, name, config, run_data, store)]
 
 
-def _draw(method: str, config: RunConfig, run_data: RunData, store: RunStore) -> Callable:
-    """What a method trains on: the run's pictures, or pictures of what its recipe dreams."""
-    if method == MLP:
-        return DreamSampler(wake_all(config, run_data, store), run_data.train).draw_with_truth
-    return training_views(config, run_data.pictured(config.views)).draw
+def _groups(known: Method, run_data: RunData) -> list[tuple[ShapeSet, ...]]:
+    """The categories that each network learns."""
+    return [run_data.train] if known.several else [(s,) for s in run_data.train]
 
 
-def _train(name: str, method: str, config: RunConfig, run_data: RunData, store: RunStore) -> dict[str, Any]:
-    started = time.monotonic()
-    settings = dict(SETTINGS[method])
-    lr = settings.pop("lr")
+def _trained(
+    known: Method, config: RunConfig, pictured: Sequence[ShapeSet], dreams: Callable | None
+) -> tuple[Any, dict[str, list]]:
+    """A trained network, in evaluation mode, and its curve."""
     generator = torch.Generator().manual_seed(config.seed)
-    (shapes,), (rig,) = run_data.test, (run_data.train[0].rig,)
-    make = {PAUL_NAME: PAUL, C3DPO: C3DPOBaseline, MLP: DreamtMLP}[method]
-    network = make((rig.n,) if method == C3DPO else rig.n, generator, **settings)
-    draw = _draw(method, config, run_data, store)
-    curve = fit(network, draw, config.steps, batch=config.batch, lr=lr, seed=config.seed)
-    views = measuring_views(config, run_data.test)
-    found = evaluation.errors(snapped(views.X, network.lift(views.X, views.visible), views.visible), views, (shapes,))
+    network = known.network([s.rig for s in pictured], generator)
+    sampler = training_views(config, pictured)
+    if known.lr is None:
+        frames = torch.arange(len(pictured[0]))
+        views = sampler.views_of(frames, torch.zeros_like(frames), generator)
+        return network.fit(views.X, views.visible, generator), {}
+    draw = dreams or (sampler.draw_with_truth if known.sees == TRUTH else sampler.draw)
+    curve = fit(network, draw, config.steps, batch=config.batch, lr=known.lr, seed=config.seed)
+    return network, curve
+
+
+def _train(run: str, name: str, config: RunConfig, run_data: RunData, store: RunStore) -> dict[str, Any]:
+    started, known = time.monotonic(), method(name)
+    views, pictured = measuring_views(config, run_data.test), run_data.pictured(config.views)
+    P, n_max = views.X.new_zeros(views.Y.shape), views.X.shape[1]
+    tensors: dict[str, Tensor] = {}
+    curves, size = [], 0
+    for number, sets in enumerate(_groups(known, run_data)):
+        mine = pictured if known.several else pictured[number : number + 1]
+        dreams = None
+        if known.sees == DREAMS:
+            dreams = DreamSampler(wake_all(config, run_data, store)[number : number + 1], sets).draw_with_truth
+        network, curve = _trained(known, config, mine, dreams)
+        at = slice(None) if known.several else views.category == number
+        P[at] = resized(_lifted(network, known, views, at, max(s.rig.n for s in sets)), n_max)
+        state = _state(network)
+        tensors |= {f"{number}.{key}": value for key, value in state.items()}
+        curves.append(curve)
+        size += sum(value.numel() for value in state.values())
     seconds = time.monotonic() - started
-    row = {
-        "data": shapes.tag, "category": rig.name, "method": method, "seed": config.seed, "steps": config.steps,
-        "seconds": round(seconds, 1), "device": "cpu", **{key: found[0][key] for key in experiments.ERRORS},
-        "mirror_mistakes": found[0]["mirror_mistakes"],
-    }  # fmt: skip
     record = {
-        "id": name, "status": "done", "config": {"method": method, **SETTINGS[method], **_shared(method, config)},
-        "data": run_data.description(), "parameters": sum(p.numel() for p in network.parameters()), "row": row,
-        "provenance": provenance.of_run(seconds),
+        "id": run, "status": "done", "data": run_data.description(), "parameters": size,
+        "config": {"method": name, "lr": known.lr, **known.settings, **_shared(name, config)},
+        "rows": _rows(name, P, views, config, run_data, seconds), "provenance": provenance.of_run(seconds),
     }  # fmt: skip
-    return store.finish(name, dict(network.state_dict()), {}, [curve], record)
+    return store.finish(run, tensors, {}, curves, record)
+
+
+def _lifted(network: Any, known: Method, views: EvaluationViews, at: Any, n: int) -> Tensor:
+    X, visible = views.X[at, :n], None if views.visible is None else views.visible[at, :n]
+    return network.lift(X, visible, views.category) if known.several else network.lift(X, visible)
+
+
+def _rows(
+    name: str, P: Tensor, views: EvaluationViews, config: RunConfig, run_data: RunData, seconds: float
+) -> list[dict[str, Any]]:
+    tag = "real" if any(s.tag == "real" for s in run_data.test) else "synthetic"
+    return [
+        {"data": tag, "category": found["category"], "method": name, "seed": config.seed, "steps": config.steps,
+         "seconds": round(seconds, 1), "device": "cpu", "read_out": read_out,
+         **{key: found[key] for key in experiments.ERRORS}, "mirror_mistakes": found["mirror_mistakes"]}
+        for read_out, shapes in ((AS_GIVEN, P), (SNAP, snapped(views.X, P, views.visible)))
+        for found in evaluation.errors(shapes, views, run_data.test)
+    ]  # fmt: skip
+
+
+def _state(network: Any) -> dict[str, Tensor]:
+    if isinstance(network, nn.Module):
+        return dict(network.state_dict())
+    linear = network.linear
+    return linear._asdict() | {"noise": linear.mean.new_tensor(linear.noise)}
+
+
+def _restore(network: Any, tensors: dict[str, Tensor]) -> None:
+    if isinstance(network, nn.Module):
+        network.load_state_dict(tensors)
+        network.train(False)
+    else:
+        network.linear = LinearShapes(**tensors | {"noise": float(tensors["noise"])})

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lfmlib import evaluation, experiments, metrics
+from lfmlib.baselines import methods
 from lfmlib.baselines import runs as baseline_runs
 from lfmlib.data import real, synthetic
 from lfmlib.model import LifterConfig
@@ -39,6 +40,7 @@ FLIP_EXCESS = 0.05  # of the O(3) error, by which the per-category flip error ma
 
 RECIPE, COMBINED, HANDED, SHAPE_MODEL = "recipe", "recipe-combined", "recipe-handed", "shape model"
 LITERAL, LOW_RANK, LOCAL, TWIN = "paper-literal", "low-rank", "local-low-rank", "twin-3d"
+BASELINES = (methods.C3DPO, methods.PAUL_NAME, methods.MLP)
 READ_OUT = {LITERAL: "fit"}  # all others: snap
 
 
@@ -208,7 +210,7 @@ def measure(size: Size, workers: int | None = None, store: RunStore | None = Non
         floors = experiments.floor_rows(recipe((name,), 0, size), range(size.seeds), steps=0, seconds=0.0, device="")
         rows += [row for row in floors if row["category"] == name]
     alone = [recipe((name,), seed, size) for name in names for seed in range(size.seeds)]
-    jobs = [(method, config) for config in alone for method in baseline_runs.METHODS]
+    jobs = [(method, config) for config in alone for method in BASELINES]
     trained = baseline_runs.records(jobs, workers, store)
     rows += baseline_runs.rows(trained)
     found = wake_runs.rows(alone, workers, store)
