@@ -51,7 +51,7 @@ class Size:
     Args:
         steps: of training, for every method.
         views: evaluation views per category.
-        seeds: 0 .. seeds - 1.
+        seeds: 0 .. seeds - 1; None: three, or one where it only tries the code.
         evidence: see `RecipeConfig`.
         folds: CAD models that are held out, one after the other, per category; 0: none.
         combined: steps of the network for all categories, in units of `steps`; as many as there are categories and it
@@ -60,10 +60,14 @@ class Size:
 
     steps: int
     views: int
-    seeds: int = 3
+    seeds: int | None = None
     evidence: int = 140_000
     folds: int = 99
     combined: float | int = 4.0
+
+    def __post_init__(self) -> None:
+        if self.seeds is None:
+            object.__setattr__(self, "seeds", 1 if self.short else 3)
 
     @property
     def short(self) -> bool:

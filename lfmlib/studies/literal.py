@@ -163,7 +163,7 @@ def unit_of(rows: "pandas.DataFrame") -> tuple[str, str]:
     return ("mm", "mm") if rows["mm"].notna().all() else ("flip", "% of RMS radius")
 
 
-def shared_legend(figure: "matplotlib.figure.Figure", axes: Sequence[Any]) -> "matplotlib.figure.Figure":
+def shared_legend(figure: "matplotlib.figure.Figure", axes: Iterable[Any]) -> "matplotlib.figure.Figure":
     """One legend below all panels instead of one on each."""
     entries = {}
     for ax in axes:
