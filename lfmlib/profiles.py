@@ -8,9 +8,11 @@ from typing import Any
 
 import yaml
 
+NUMBERS = {"cell_timeout": 3600, "at_once": 1}  # seconds that a cell may take; notebooks that run side by side
 
 def read(path: Path) -> dict[str, dict[str, Any]]:
-    """Reads profiles.yml: {profile: {"cell_timeout": seconds, "NN": {parameter: value}}}, `default` under each profile.
+    """Reads profiles.yml: {profile: {"cell_timeout": seconds, "at_once": notebooks, "NN": {parameter: value}}}, the
+    section `default` under each profile.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -24,18 +26,18 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
         raise ValueError(f"{path}: expected {{profile: {{'NN': {{parameter: value}}}}}}")
     profiles = {}
     for profile, section in sections.items():
-        merged: dict[str, Any] = {"cell_timeout": 3600}
+        merged: dict[str, Any] = dict(NUMBERS)
         for part in (sections.get("default", {}), section):
             for key, entry in part.items():
-                if key == "cell_timeout":
+                if key in NUMBERS:
                     if type(entry) is not int or entry <= 0:
-                        raise ValueError(f"{path}: {profile}: cell_timeout is {entry!r}, expected seconds > 0")
+                        raise ValueError(f"{path}: {profile}: {key} is {entry!r}, expected a whole number > 0")
                     merged[key] = entry
                 elif str(key).isdigit() and isinstance(entry, dict):
                     merged[f"{int(key):02d}"] = merged.get(f"{int(key):02d}", {}) | entry
                 else:
                     raise ValueError(
-                        f"{path}: {profile}: entry {key!r}: {entry!r}, expected cell_timeout or 'NN': {{}}"
+                        f"{path}: {profile}: entry {key!r}: {entry!r}, expected {', '.join(NUMBERS)} or 'NN': {{}}"
                     )
         profiles[profile] = merged
     profiles.pop("default", None)

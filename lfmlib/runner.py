@@ -14,27 +14,33 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from lfmlib import executed, files, profiles, provenance
 from lfmlib.environment import environment
+from lfmlib.processes import usable_cores
 from lfmlib.report import check_writable
 
 KERNEL = "lfmlib-runner"
+REPORT = "99"  # the notebook that reads the others' results
 
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook, checked and ready: its number, name, content, parameters and seconds per cell."""
+    """One notebook, checked and ready: its number, name, content, parameters, seconds per cell; and how many may run
+    side by side."""
 
     number: str
     name: str
     notebook: Any
     parameters: dict[str, Any]
     cell_timeout: int
+    at_once: int = 1
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ def plan(profile: str, numbers: Sequence[str] = (), root: Path | None = None) ->
         raise ValueError(f"{root / 'notebooks'}: there are no notebooks NN_name.ipynb")
     wanted = [number.zfill(2) for number in numbers] or list(paths)
     section = sections[profile]
-    for origin, asked in (("", wanted), (f"{source}: ", [key for key in section if key != "cell_timeout"])):
+    for origin, asked in (("", wanted), (f"{source}: ", [key for key in section if key not in profiles.NUMBERS])):
         unknown = [number for number in asked if number not in paths]
         if unknown:
             raise ValueError(f"{origin}no notebook {', '.join(unknown)}; there are: {', '.join(paths)}")
@@ -88,7 +94,7 @@ def plan(profile: str, numbers: Sequence[str] = (), root: Path | None = None) ->
         values = {"profile": profile} | section.get(number, {})
         profiles.check(path.stem, values, profiles.declared(notebook, path.stem))
         check_writable(provenance.results_root(root) / profile / path.stem)
-        jobs.append(Job(number, path.stem, notebook, values, section["cell_timeout"]))
+        jobs.append(Job(number, path.stem, notebook, values, section["cell_timeout"], section["at_once"]))
     return jobs
 
 
@@ -123,6 +129,25 @@ def run(job: Job, root: Path | None = None) -> Outcome:
             except OSError as failure:
                 error = error or _first_line(failure)
     return Outcome(job.name, time.perf_counter() - start, error)
+
+
+def run_all(jobs: Sequence[Job]) -> Iterator[Outcome]:
+    """Runs notebooks, as many side by side as the profile allows and there are cores; the report last, by itself."""
+    processes = min(jobs[0].at_once, usable_cores())
+    early = [job for job in jobs if job.number != REPORT]
+    if processes == 1 or len(early) < 2:
+        yield from map(_announced, jobs)
+        return
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(_announced, job) for job in early]):
+            yield done.result()
+    yield from map(_announced, [job for job in jobs if job.number == REPORT])
+
+
+def _announced(job: Job) -> Outcome:
+    told = f"running {job.name} ({job.parameters['profile']}) {json.dumps(job.parameters)}"
+    print(told, file=sys.stderr, flush=True)
+    return run(job)
 
 
 @contextmanager
@@ -171,10 +196,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"run_all.sh: {error}", file=sys.stderr)
         return 2
     outcomes = []
-    for job in jobs:
-        print(f"running {job.name} ({options.profile}) {json.dumps(job.parameters)}", file=sys.stderr, flush=True)
-        outcomes.append(run(job))
-        print(outcomes[-1], flush=True)
+    for outcome in run_all(jobs):
+        outcomes.append(outcome)
+        print(outcome, flush=True)
     failed = sum(bool(outcome.error) for outcome in outcomes)
     if failed:
         print(f"{failed} of {len(outcomes)} notebooks failed", file=sys.stderr)

@@ -69,6 +69,21 @@ def test_goes_on_after_a_failed_notebook(house, results, capsys, monkeypatch):
     assert "before" in failed and "no such luck" in failed and "An Exception was encountered" not in failed
 
 
+def test_notebooks_side_by_side_and_the_report_after_them(house, results, capfd, monkeypatch):
+    monkeypatch.setattr(runner, "usable_cores", lambda: 2)
+    two = PROFILES.replace("cell_timeout: 60", "cell_timeout: 60\n  at_once: 2")
+    (house / "notebooks" / "profiles.yml").write_text(two)
+    nbformat.write(notebook("import time; time.sleep(1)"), house / "notebooks" / "03_slow.ipynb")
+    count = f"import pathlib; print(len(list(pathlib.Path({str(results)!r}).rglob('executed.ipynb'))))"
+    nbformat.write(notebook(count), house / "notebooks" / "99_report.ipynb")
+    assert runner.main(["--profile", "smoke"]) == 1
+    lines = capfd.readouterr().out.splitlines()
+    assert {line.split()[0] for line in lines[:3]} == {"01_good", "02_bad", "03_slow"}
+    assert lines[3].split()[:2] == ["99_report", "ok"]
+    stored = nbformat.read(results / "smoke" / "99_report" / "executed.ipynb", as_version=4)
+    assert [out["text"] for cell in stored.cells for out in cell.get("outputs", [])] == ["3\n"]
+
+
 def test_a_cell_that_takes_too_long_is_a_failure(house, results):
     slow = notebook("print('started')", "import time\ntime.sleep(60)")
     outcome = runner.run(runner.Job("03", "03_slow", slow, {"profile": "smoke"}, 1), house)
@@ -122,6 +137,7 @@ def test_refuses_a_parameter_before_anything_runs(house, results, entry, message
         ("cpu: [1, 2]", "expected {profile"),
         ("cpu: {cell_timeout: -1}", "cell_timeout is -1"),
         ("cpu: {cell_timeout: soon}", "cell_timeout is 'soon'"),
+        ("cpu: {at_once: 0}", "at_once is 0"),
         ('cpu: {"01": 3}', "entry '01': 3"),
         ("cpu: {fast: {}}", "entry 'fast'"),
         ("cpu: [", "not YAML"),
@@ -140,8 +156,8 @@ def test_profiles_lie_over_the_default(tmp_path):
     path = tmp_path / "profiles.yml"
     path.write_text('default: {cell_timeout: 9, "05": {a: 1, b: 1}}\ncpu: {5: {b: 2}}\nfull: {cell_timeout: 7}\n')
     merged = profiles.read(path)
-    assert merged["cpu"] == {"cell_timeout": 9, "05": {"a": 1, "b": 2}}
-    assert merged["full"] == {"cell_timeout": 7, "05": {"a": 1, "b": 1}}
+    assert merged["cpu"] == {"cell_timeout": 9, "at_once": 1, "05": {"a": 1, "b": 2}}
+    assert merged["full"] == {"cell_timeout": 7, "at_once": 1, "05": {"a": 1, "b": 1}}
     assert "default" not in merged
 
 
