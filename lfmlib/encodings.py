@@ -176,7 +176,8 @@ def encode(
     Returns:
         [N, D] or [n_max, D], rows of norm sqrt(D / 2) (`learned`: in expectation; `none`: 0).
     Raises:
-        ValueError: unknown kind; odd width; n_max below the rig's size; a random kind without generator.
+        ValueError: unknown kind; odd width; n_max below the rig's size; a random kind without generator; a Laplacian of
+            a rig without edges.
     Source: Sec. 3.4.
     """
     check_choice("encoding", kind, ENCODINGS)
@@ -193,6 +194,8 @@ def encode(
     elif kind == "rff_mc":
         phi = rff_mc(rig.n, width, sigma, generator)
     elif kind == "laplacian":
+        if not rig.edges:
+            raise ValueError(f"rig {rig.name!r} has no edges: the encoding 'laplacian' needs a graph")
         phi = laplacian(rig, width)
     elif kind == "learned":
         phi = learned(rig.n, width, generator)
