@@ -207,11 +207,22 @@ def _read_npz(path: Path) -> Keypoints:
     return _keypoints(path, rows, None if names is None else tuple(names.tolist()), tuple(ids.tolist()))
 
 
+def _is_coco(content: Any) -> bool:
+    """Whether JSON is a COCO keypoint file: a data set with annotations, or a list of detected objects."""
+    if isinstance(content, dict):
+        return "annotations" in content
+    return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and "keypoints" in content[0]
+
+
 def _read_json(path: Path) -> Keypoints:
     try:
         content = files.read_json(path)
     except RecursionError:
         raise ValueError(f"{path}: nested too deeply") from None
+    if _is_coco(content):
+        from lfmlib.data.detectors import read_coco  # which rests on this module
+
+        return read_coco(path)
     content = {"frames": content} if isinstance(content, list) else content
     if not isinstance(content, dict) or not isinstance(content.get("frames"), list):
         raise ValueError(f'{path}: expected a list of frames, or an object with "frames", a list')
