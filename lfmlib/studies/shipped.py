@@ -64,7 +64,7 @@ def measured() -> tuple[str, ...]:
 def configuration(steps: int, categories: Sequence[str]) -> RunConfig:
     """The run: the recipe as it is, a wider network, and a fifth of the keypoints hidden in dreams."""
     return recipe_run(
-        categories, steps=steps, recipe=RecipeConfig(evidence=30_000, handed=True), dream_missing=0.2, lr=5e-3,
+        categories, steps=steps, recipe=RecipeConfig(evidence=15_000, handed=True), dream_missing=0.2, lr=5e-3,
         model=LifterConfig(width=96, injection="input", mean_shape=True), count=synthetic.cap("cpu"), test_views=300,
         evaluations=4,
     )  # fmt: skip
@@ -92,7 +92,7 @@ def card(record: dict[str, Any], floors: Sequence[dict[str, Any]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains what is missing and writes the folder; returns an exit code."""
     parser = argparse.ArgumentParser(prog="python -m lfmlib.studies.shipped", description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--steps", type=int, default=12_000)
     parser.add_argument("--workers", type=int, help="processes for the shape models (one per core)")
     parser.add_argument("--folder", type=Path, default=SHIPPED)
     parser.add_argument("--categories", nargs="+", help="these alone")
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (record,) = experiments.run_grid([config], 0, store)
     args.folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(store.folder(record["id"]) / WEIGHTS, args.folder / WEIGHTS)
-    kept = ("id", "status", "config", "data", "parameters", "final", "files", "provenance")
+    kept = ("id", "status", "config", "data", "parameters", "final", "stopped_by_3d", "files", "provenance")
     files.write_json(args.folder / "record.json", {key: record[key] for key in kept})
     files.write_text(args.folder / CARD, card(record, experiments.floor_rows(config, [config.seed])))
     return 0
