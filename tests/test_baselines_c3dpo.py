@@ -3,8 +3,9 @@
 import pytest
 import roma
 import torch
+from rigid_scene import centred_shape, check_that_it_learns, mask, pictures
 
-from lfmlib import geometry, metrics
+from lfmlib import geometry
 from lfmlib.baselines.c3dpo import C3DPO
 from lfmlib.baselines.c3dpo_training import (
     C3DPOBaseline,
@@ -13,28 +14,16 @@ from lfmlib.baselines.c3dpo_training import (
     pseudo_huber,
     shifted_camera,
 )
-from lfmlib.baselines.fitting import fit
-from lfmlib.baselines.floors import flat
-from lfmlib.baselines.interface import Baseline, snapped
-from lfmlib.data.views import Views, normalise, view_rotations
+from lfmlib.data.views import Views, normalise
 
 
 def small(generator, sizes=(9,), **options):
     return C3DPOBaseline(sizes, generator, **{"width": 32, "blocks": 1} | options)
 
 
-def pictures(shape, count, generator):
-    """Views of one rigid shape from all azimuths, and their truth."""
-    reach = torch.tensor([torch.pi, 0.35, 0.09])[:, None]
-    Y = shape @ view_rotations(*((torch.rand(3, count, generator=generator) * 2 - 1) * reach)).mT
-    X, _, rms = normalise(Y[..., :2])
-    return Views(X, None, torch.zeros(count, dtype=torch.long)), Y / rms[:, None, None]
-
-
 @pytest.fixture
 def shape(generator):
-    points = torch.randn(9, 3, generator=generator)
-    return points - points.mean(0)
+    return centred_shape(generator)
 
 
 @pytest.fixture
@@ -44,9 +33,7 @@ def views(shape, generator):
 
 @pytest.fixture
 def visible(seeded):
-    mask = torch.rand(12, 9, generator=seeded(1)) < 0.7
-    mask[:, :3] = True
-    return mask
+    return mask(seeded(1), 3)
 
 
 class Knowing(C3DPO):
@@ -176,10 +163,4 @@ def test_another_number_of_keypoints_is_refused(generator):
 def test_it_lifts_a_rigid_shape_from_its_pictures(shape, seeded):
     """One basis shape beside the mean: what a rigid object needs. The flat answer is the floor."""
     baseline = small(seeded(1), basis=1, width=64)
-    assert isinstance(baseline, Baseline)
-    record = fit(baseline, lambda count, g: pictures(shape, count, g)[0], 300, 64, lr=3e-3, points=3)
-    assert record["loss"][-1] < record["loss"][0] / 2
-    views, truth = pictures(shape, 200, seeded(5))
-    lifted = snapped(views.X, baseline.lift(views.X))
-    errors = [float(metrics.pa_mpjpe(P, truth, mirror="o3").mean()) for P in (lifted, flat(views.X))]
-    assert errors[0] < 0.4 * errors[1], errors
+    check_that_it_learns(baseline, shape, seeded, steps=300, lr=3e-3, loss_falls=2, of_flat=0.4)

@@ -2,12 +2,11 @@
 
 import pytest
 import torch
+from rigid_scene import centred_shape, check_that_it_learns, mask, one_category
 
-from lfmlib import geometry, metrics
+from lfmlib import geometry
 from lfmlib.baselines.deep_nrsfm import DeepNRSfM, shrunk_blocks
-from lfmlib.baselines.fitting import fit
-from lfmlib.baselines.floors import flat
-from lfmlib.baselines.interface import Baseline, evaluating, reprojection_error, snapped
+from lfmlib.baselines.interface import evaluating, reprojection_error
 from lfmlib.data.views import Views, normalise
 
 
@@ -15,21 +14,9 @@ def small(generator, **options):
     return DeepNRSfM(9, generator, **{"dictionaries": (24, 12, 4)} | options)
 
 
-def one_category(X, visible=None):
-    return Views(X, visible, torch.zeros(len(X), dtype=torch.long))
-
-
-def pictures(shape, count, generator):
-    Y = shape @ geometry.random_rotations(count, generator).mT
-    X, _, rms = normalise(Y[..., :2])
-    return one_category(X), Y / rms[:, None, None]
-
-
 @pytest.fixture
 def visible(seeded):
-    mask = torch.rand(12, 9, generator=seeded(1)) < 0.7
-    mask[:, :4] = True
-    return mask
+    return mask(seeded(1), 4)
 
 
 @pytest.fixture
@@ -138,13 +125,5 @@ def test_what_does_not_fit_is_refused(X, generator):
 
 
 def test_it_lifts_a_rigid_shape_from_its_pictures(seeded):
-    shape = torch.randn(9, 3, generator=seeded(7))
-    shape = shape - shape.mean(0)
-    baseline = small(seeded(1), dictionaries=(24, 12, 2))
-    assert isinstance(baseline, Baseline)
-    record = fit(baseline, lambda count, g: pictures(shape, count, g)[0], 150, 64, lr=1e-2, points=4)
-    assert record["loss"][-1] < record["loss"][0] / 10
-    views, truth = pictures(shape, 200, seeded(5))
-    lifted = snapped(views.X, baseline.lift(views.X))
-    errors = [float(metrics.pa_mpjpe(P, truth, mirror="o3").mean()) for P in (lifted, flat(views.X))]
-    assert errors[0] < 0.25 * errors[1], errors
+    baseline, shape = small(seeded(1), dictionaries=(24, 12, 2)), centred_shape(seeded(7))
+    check_that_it_learns(baseline, shape, seeded, steps=150, lr=1e-2, loss_falls=10, of_flat=0.25, everywhere=True)

@@ -2,35 +2,21 @@
 
 import pytest
 import torch
+from rigid_scene import centred_shape, check_that_it_learns, mask, one_category, pictures
 
 from lfmlib import geometry, metrics
-from lfmlib.baselines.fitting import fit
-from lfmlib.baselines.floors import flat
-from lfmlib.baselines.interface import Baseline, evaluating, reprojection_error, snapped
+from lfmlib.baselines.interface import evaluating, reprojection_error
 from lfmlib.baselines.paul import PAUL, lifted_in_canonical_frame
-from lfmlib.data.views import Views, normalise, view_rotations
+from lfmlib.data.views import Views, normalise
 
 
 def small(generator, **options):
     return PAUL(9, generator, **{"code": 3, "width": 32, "blocks": 1} | options)
 
 
-def one_category(X, visible=None):
-    return Views(X, visible, torch.zeros(len(X), dtype=torch.long))
-
-
-def pictures(shape, count, generator):
-    reach = torch.tensor([torch.pi, 0.35, 0.09])[:, None]
-    Y = shape @ view_rotations(*((torch.rand(3, count, generator=generator) * 2 - 1) * reach)).mT
-    X, _, rms = normalise(Y[..., :2])
-    return one_category(X), Y / rms[:, None, None]
-
-
 @pytest.fixture
 def visible(seeded):
-    mask = torch.rand(12, 9, generator=seeded(1)) < 0.7
-    mask[:, :4] = True
-    return mask
+    return mask(seeded(1), 4)
 
 
 @pytest.fixture
@@ -40,8 +26,7 @@ def X(visible, generator):
 
 @pytest.fixture
 def shape(generator):
-    points = torch.randn(9, 3, generator=generator)
-    return points - points.mean(0)
+    return centred_shape(generator)
 
 
 def test_the_lift_of_a_shapes_own_picture_is_the_shape(generator, visible):
@@ -158,10 +143,4 @@ def test_what_does_not_fit_is_refused(X, generator):
 def test_it_lifts_a_rigid_shape_from_its_pictures(shape, seeded):
     """With a code that has room for more than a rigid object needs. The flat answer is the floor."""
     baseline = small(seeded(1), width=64)
-    assert isinstance(baseline, Baseline)
-    record = fit(baseline, lambda count, g: pictures(shape, count, g)[0], 200, 64, lr=3e-3, points=4)
-    assert record["loss"][-1] < record["loss"][0] / 10
-    views, truth = pictures(shape, 200, seeded(5))
-    lifted = snapped(views.X, baseline.lift(views.X))
-    errors = [float(metrics.pa_mpjpe(P, truth, mirror="o3").mean()) for P in (lifted, flat(views.X))]
-    assert errors[0] < 0.1 * errors[1], errors
+    check_that_it_learns(baseline, shape, seeded, steps=200, lr=3e-3, loss_falls=10, of_flat=0.1)
