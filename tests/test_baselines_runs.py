@@ -109,3 +109,24 @@ def test_settings_and_data_make_the_id(tmp_path):
 def test_an_unknown_method_is_named(tmp_path):
     with pytest.raises(ValueError, match="unknown baseline 'magic'.*c3dpo"):
         runs.records([("magic", config())], 0, RunStore(tmp_path))
+
+
+def test_changed_settings_make_another_run_and_unchanged_ones_the_same(tmp_path):
+    run, store = config(), RunStore(tmp_path)
+    jobs = [(methods.LFM, run), (methods.LFM, run, {"width": 64}), (methods.LFM, run, {"embedding": "linear"})]
+    plain, same, linear = runs.records(jobs, 0, store)
+    assert plain["id"] == same["id"] != linear["id"]
+    assert linear["config"]["embedding"] == "linear" and linear["parameters"] > plain["parameters"]
+    (network,) = runs.networks(methods.LFM, run, store, embedding="linear")
+    assert network.embed is not None and runs.networks(methods.LFM, run, store)[0].embed is None
+    views = measuring_views(run, RunData.of(run).test)
+    found = runs._rows(methods.LFM, network.lift(views.X), views, run, RunData.of(run), 0.0)[0]
+    assert found["o3"] == pytest.approx(linear["rows"][0]["o3"], rel=1e-4)
+
+
+def test_c3dpo_without_object_info_gives_all_categories_the_same_places(tmp_path):
+    run, store = config(PLANE, CHAIR, waste=1), RunStore(tmp_path)
+    runs.records([(methods.C3DPO_ALL, run, {"object_info": False})], 0, store)
+    (blind,) = runs.networks(methods.C3DPO_ALL, run, store, object_info=False)
+    (told,) = runs.networks(methods.C3DPO_ALL, run, store)
+    assert (blind.network.keypoints, told.network.keypoints) == (10, 18)

@@ -1,7 +1,7 @@
 """The baselines by name: how each is made, what it sees in training, and with which settings."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -56,8 +56,10 @@ def _fitted(kind: Make) -> Make:
     return lambda rigs, generator, **settings: kind(**settings)
 
 
-def _c3dpo(rigs: Sequence[Rig], generator: torch.Generator, **settings: Any) -> C3DPOBaseline:
-    return C3DPOBaseline(tuple(rig.n for rig in rigs), generator, **settings)
+def _c3dpo(rigs: Sequence[Rig], generator: torch.Generator, object_info: bool = True, **settings: Any) -> C3DPOBaseline:
+    """`object_info`: each category has places of its own among the keypoints; else all share the first ones."""
+    sizes = tuple(rig.n for rig in rigs)
+    return C3DPOBaseline(sizes if object_info else (max(sizes),), generator, **settings)
 
 
 # widths for a CPU's sake; the published ones are the classes' defaults
@@ -76,12 +78,15 @@ METHODS: dict[str, Method] = {
 }
 
 
-def method(name: str) -> Method:
+def method(name: str, **changes: Any) -> Method:
     """The method of that name.
 
+    Args:
+        changes: settings that differ from its own: an ablation.
     Raises:
         ValueError: there is none (names those there are).
     """
     if name not in METHODS:
         raise ValueError(f"unknown baseline {name!r}; there are {', '.join(METHODS)}")
-    return METHODS[name]
+    known = METHODS[name]
+    return replace(known, settings=known.settings | changes) if changes else known

@@ -25,21 +25,21 @@ from lfmlib.store import RunStore, read_tensors
 
 FORMAT = 3  # part of a run's id
 AS_GIVEN, SNAP = "as given", "snap"
+Job = tuple[str, RunConfig] | tuple[str, RunConfig, dict[str, Any]]  # method, run, settings that differ
 
 
-def records(
-    jobs: Sequence[tuple[str, RunConfig]], workers: int | None = None, store: RunStore | None = None
-) -> list[dict[str, Any]]:
+def records(jobs: Sequence[Job], workers: int | None = None, store: RunStore | None = None) -> list[dict[str, Any]]:
     """Records of baselines, each with its result rows; those in the store are not trained again.
 
     Args:
-        jobs: method, and a run whose pictures, batch, steps, seed and test views it shares. A method that knows one
-            category trains a network for each, and each gets all of the steps.
+        jobs: method, a run whose pictures, batch, steps, seed and test views it shares, and, of an ablation, the
+            settings of the method that differ. A method that knows one category trains a network for each, and each
+            gets all of the steps.
         workers: processes; None: one per usable core; 0: this process.
         store: where the runs live; None: the default store.
     """
     root = str((store or RunStore()).root)
-    return experiments.spread(_records, [(*job, root) for job in jobs], workers)
+    return experiments.spread(_records, [(*job[:2], root, *job[2:]) for job in jobs], workers)
 
 
 def rows(found: Sequence[dict[str, Any]], read_out: str = SNAP) -> list[dict[str, Any]]:
@@ -47,10 +47,16 @@ def rows(found: Sequence[dict[str, Any]], read_out: str = SNAP) -> list[dict[str
     return [row | {"run": record["id"]} for record in found for row in record["rows"] if row["read_out"] == read_out]
 
 
-def networks(name: str, config: RunConfig, store: RunStore | None = None) -> list[Any]:
-    """The trained networks of a baseline, in evaluation mode: one, or one per category."""
-    store, run_data, known = store or RunStore(), RunData.of(config), method(name)
-    record = _records(name, config, str(store.root))[0]
+def networks(name: str, config: RunConfig, store: RunStore | None = None, **changes: Any) -> list[Any]:
+    """The trained networks of a baseline, in evaluation mode: one, or one per category.
+
+    Args:
+        name, config: of the run; it is trained where the store does not have it.
+        store: where the runs live; None: the default store.
+        changes: settings of the method that differ.
+    """
+    store, run_data, known = store or RunStore(), RunData.of(config), method(name, **changes)
+    record = _records(name, config, str(store.root), changes)[0]
     tensors, _ = read_tensors(store.folder(record["id"]) / "model.safetensors")
     result = []
     for number, sets in enumerate(_groups(known, run_data)):
@@ -60,9 +66,10 @@ def networks(name: str, config: RunConfig, store: RunStore | None = None) -> lis
     return result
 
 
-def baseline_id(name: str, config: RunConfig, run_data: RunData) -> str:
+def baseline_id(name: str, config: RunConfig, run_data: RunData, **changes: Any) -> str:
     """Name of a baseline's run: a hash of method, settings, data and the run's own settings that it shares."""
-    content = [FORMAT, name, method(name).settings, method(name).lr, _shared(name, config), run_data.description()]
+    known = method(name, **changes)
+    content = [FORMAT, name, known.settings, known.lr, _shared(name, config), run_data.description()]
     return f"baseline-{short_hash(content)}"
 
 
@@ -92,10 +99,10 @@ def _shared(name: str, config: RunConfig) -> dict[str, Any]:
     return {key: content[key] for key in (*names, *(("recipe",) if method(name).sees == DREAMS else ()))}
 
 
-def _records(name: str, config: RunConfig, root: str) -> list[dict[str, Any]]:
-    store, run_data = RunStore(root), RunData.of(config)
-    run = baseline_id(name, config, run_data)
-    return [store.record(run) or _train(run, name, config, run_data, store)]
+def _records(name: str, config: RunConfig, root: str, changes: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    store, run_data, changes = RunStore(root), RunData.of(config), changes or {}
+    run = baseline_id(name, config, run_data, **changes)
+    return [store.record(run) or _train(run, name, method(name, **changes), config, run_data, store)]
 
 
 def _groups(known: Method, run_data: RunData) -> list[tuple[ShapeSet, ...]]:
@@ -119,8 +126,8 @@ def _trained(
     return network, curve
 
 
-def _train(run: str, name: str, config: RunConfig, run_data: RunData, store: RunStore) -> dict[str, Any]:
-    started, known = time.monotonic(), method(name)
+def _train(run: str, name: str, known: Method, config: RunConfig, run_data: RunData, store: RunStore) -> dict[str, Any]:
+    started = time.monotonic()
     views, pictured = measuring_views(config, run_data.test), run_data.pictured(config.views)
     P, n_max = views.X.new_zeros(views.Y.shape), views.X.shape[1]
     tensors: dict[str, Tensor] = {}
