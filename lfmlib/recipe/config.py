@@ -24,8 +24,8 @@ class RecipeConfig:
         floor: least variance of a picture's keypoints, in squared RMS radii.
         samples: shapes drawn from each picture's posterior; 0: its mean alone.
         imagined: share of the dreams that come from no picture but from one Gaussian with the model's mean and
-            covariance: shapes a little beyond those that were seen. None by default: a quarter gained nothing on
-            people, birds, chairs and held-out CADs, and doubled the error of rigid objects.
+            covariance: shapes a little beyond those that were seen. None by default: a quarter doubled the error of
+            rigid objects and gained nothing on people, faces, birds, chairs and held-out CADs; it helped the fly alone.
         handed: whether the rig's annotation of what is left decides between the model and its mirror image.
     Raises:
         ValueError: a value is out of range.

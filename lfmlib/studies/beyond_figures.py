@@ -48,11 +48,18 @@ def readme_table(study: Study) -> "pandas.DataFrame":
 
 def goals(study: Study) -> "pandas.DataFrame":
     """What was to be reached, and whether the recipe does: mean over seeds, last step."""
+    return goals_of(study.table)
+
+
+def goals_of(table: "pandas.DataFrame") -> "pandas.DataFrame":
+    """The same from result rows; categories for which recipe and twin are there."""
     import pandas
 
-    table, rows = study.table, []
+    rows = []
     mean = table.groupby(["category", "method"])[["o3", "so3", "flip"]].mean()
-    for name in dict.fromkeys(c.removesuffix(HELD_OUT) for c in table["category"]):
+    for name in dict.fromkeys(table["category"]):
+        if not {(name, RECIPE), (name, TWIN)} <= set(mean.index) or name.endswith(HELD_OUT):
+            continue
         must, aim = GOALS.get(name, (float("nan"), float("nan")))
         ours, twin = mean.loc[(name, RECIPE)], mean.loc[(name, TWIN)]
         runs = table[(table["category"] == name) & (table["method"] == RECIPE)]

@@ -3,7 +3,8 @@
     python -m lfmlib.studies.beyond_table --profile full recipe twin-3d
 
 The full profile takes hours on a CPU. This trains the named methods at a profile's sizes, each run once and resumably,
-and writes results/<profile>/12_beyond/recipe.csv: the rows of all runs that the store holds by then, and the floors.
+and writes results/<profile>/12_beyond/: recipe.csv, the rows of all runs that the store holds by then and the floors;
+goals.csv, what was to be reached; records.json.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from lfmlib import experiments, profiles, provenance
 from lfmlib.report import Report
 from lfmlib.runs import RunData, run_id
 from lfmlib.store import RunStore
-from lfmlib.studies import beyond
+from lfmlib.studies import beyond, beyond_figures
 from lfmlib.studies.beyond import COMBINED, METHODS, Arm, Size
 
 NOTEBOOK, NUMBER = "12_beyond", "12"
@@ -78,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     report = Report(NOTEBOOK, args.profile)
     table = report.table(beyond.in_columns(rows), "recipe")
+    report.table(beyond_figures.goals_of(table), "goals")
     report.records(experiments.run_summaries(records))
     print(table.groupby(["category", "method"], sort=False)["flip"].agg(["mean", "std", "count"]).round(2).to_string())
     return 0
