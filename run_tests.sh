@@ -6,4 +6,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 ROOT="$PWD"
 source scripts/setup_env.sh
 setup_env
-exec "$PYTHON" -m pytest "$@"
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # a process per core: their threads would only get in each other's way
+exec "$PYTHON" -m pytest -n auto --dist loadfile "$@"
