@@ -218,7 +218,7 @@ def test_the_guide_tells_the_truth():
     option, offered = r"--[a-z][a-z-]+", "".join(map(help_of, cli.COMMANDS))
     assert set(re.findall(option, text)) <= set(re.findall(option, offered))
     for setting in re.findall(r"--set ([\w.]+)=", text):
-        assert setting in cli_train.dotted(RunConfig(("?",)).as_dict(), "")
+        assert setting in cli_train.dotted(RunConfig(("?",)).as_dict(complete=True), "")
 
 
 def help_of(name: str) -> str:
