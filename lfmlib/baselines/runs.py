@@ -20,7 +20,7 @@ from lfmlib.objectives.plausibility import resized
 from lfmlib.recipe.sleep import DreamSampler
 from lfmlib.recipe.wake import wake_all
 from lfmlib.run_views import measuring_views, training_views
-from lfmlib.runs import VALIDATION_SEED, RunConfig, RunData
+from lfmlib.runs import PHOTOGRAPHS, VALIDATION_SEED, RunConfig, RunData
 from lfmlib.store import RunStore, read_tensors
 
 FORMAT = 3  # part of a run's id
@@ -118,7 +118,9 @@ def _trained(
     network = known.network([s.rig for s in pictured], generator)
     sampler = training_views(config, pictured)
     if known.lr is None:
-        frames = torch.arange(len(pictured[0]))
+        shapes = len(pictured[0])
+        again = PHOTOGRAPHS if config.views == "fresh" else 0  # a few CAD models are photographed many times
+        frames = torch.arange(max(shapes, again)) % shapes
         views = sampler.views_of(frames, torch.zeros_like(frames), generator)
         return network.fit(views.X, views.visible, generator), {}
     draw = dreams or (sampler.draw_with_truth if known.sees == TRUTH else sampler.draw)
