@@ -46,7 +46,7 @@ def run_grid(
 
     Args:
         configs: the runs; equal ones are trained once.
-        workers: processes, one thread each; None: one per usable core; 0: in this process.
+        workers: processes, one thread each; None: see `default_workers`; 0: in this process.
         store: where the runs live; None: the default store.
         device: "cpu" or "cuda" (one process then); None: see `training.default_device`.
     Returns:
@@ -62,7 +62,7 @@ def run_grid(
     ids = [run_id(config, RunData.of(config)) for config in configs]
     records = {run: record for run in dict.fromkeys(ids) if (record := store.record(run)) is not None}
     missing = {run: config for run, config in zip(ids, configs, strict=True) if run not in records}
-    workers = usable_cores() if workers is None else workers
+    workers = default_workers() if workers is None else workers
     here = workers == 0 or device != "cpu"
     # two stacks for each process, so that none is idle for long while the last ones end
     planned = stacks.plan(missing, device, None if here else max(1, -(-len(missing) // (2 * workers))))
@@ -84,6 +84,18 @@ def run_grid(
         named = "; ".join(f"{run} ({describe(missing[run])}): {told}" for run, told in failures.items())
         raise RuntimeError(f"{len(failures)} of {len(set(ids))} runs failed; the others are kept. {named}")
     return [records[run] for run in ids]
+
+
+def default_workers() -> int:
+    """LFM_WORKERS, or one process per usable core.
+
+    Raises:
+        ValueError: LFM_WORKERS is no whole number of 0 or more.
+    """
+    named = os.environ.get("LFM_WORKERS", "").strip()
+    if named and not named.isdecimal():
+        raise ValueError(f"LFM_WORKERS is {named!r}: expected the number of processes, 0 for none")
+    return int(named) if named else usable_cores()
 
 
 Runs = dict[str, RunConfig]  # a stack, by run id
@@ -122,9 +134,9 @@ def spread(
     Args:
         measure: importable by name, called with a job's values.
         jobs: arguments that can be pickled.
-        workers: processes, one thread each; None: one per usable core; 0: this process.
+        workers: processes, one thread each; None: see `default_workers`; 0: this process.
     """
-    workers = min(usable_cores() if workers is None else workers, len(jobs))
+    workers = min(default_workers() if workers is None else workers, len(jobs))
     if workers == 0:
         return [row for job in jobs for row in measure(*job)]
     with _pool(workers) as pool:

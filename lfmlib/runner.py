@@ -105,7 +105,8 @@ def run(job: Job, root: Path | None = None) -> Outcome:
     root = root or provenance.repository_root()
     profile = job.parameters["profile"]
     start, error = time.perf_counter(), ""
-    with tempfile.TemporaryDirectory(prefix="lfmlib-") as scratch, _kernel(Path(scratch), root):
+    alone = {} if job.at_once == 1 else {"LFM_WORKERS": "0"}  # side by side, runs stay in their notebook's process
+    with tempfile.TemporaryDirectory(prefix="lfmlib-") as scratch, _kernel(Path(scratch), root), environment(alone):
         raw = Path(scratch) / "executed.ipynb"
         try:
             papermill.execute_notebook(

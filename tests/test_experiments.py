@@ -150,6 +150,19 @@ def test_the_injection_study_shows_and_judges_what_it_measured(tmp_path, monkeyp
     assert {"floor: flat", "floor: mean", "weight 1", injection.BY_3D} <= set(weights["how"])
 
 
+def test_the_number_of_processes_can_be_set_from_outside(monkeypatch):
+    monkeypatch.setattr(experiments, "usable_cores", lambda: 7)
+    monkeypatch.delenv("LFM_WORKERS", raising=False)
+    assert experiments.default_workers() == 7
+    for text, number in (("0", 0), ("3", 3), (" ", 7)):
+        monkeypatch.setenv("LFM_WORKERS", text)
+        assert experiments.default_workers() == number
+    for text in ("-1", "two", "1.5"):
+        monkeypatch.setenv("LFM_WORKERS", text)
+        with pytest.raises(ValueError, match="LFM_WORKERS is"):
+            experiments.default_workers()
+
+
 def test_small_arms_train_together_without_being_asked(tmp_path):
     records = run_grid([tiny(seed) for seed in range(4)], workers=0, store=tmp_path)
     assert [record["provenance"]["stacked"] for record in records] == [4, 4, 4, 4]
