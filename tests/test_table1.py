@@ -6,7 +6,7 @@ import pytest
 from lfmlib import verdicts
 from lfmlib.baselines import methods
 from lfmlib.metrics import CLASS_MEAN
-from lfmlib.report import RESULT_COLUMNS
+from lfmlib.report import RESULT_COLUMNS, Report
 from lfmlib.store import RunStore
 from lfmlib.studies import literal, table1, table1_figures
 from lfmlib.studies.literal import LITERAL
@@ -57,6 +57,13 @@ def test_the_order_is_sure_where_paired_differences_are(study):
     order = table1.order(table1.Study(table, None, [], None)).set_index(["lower", "higher"])
     assert order.loc[("a", "b"), "sure"] and not order.loc[("b", "c"), "sure"]
     assert order.loc[("a", "b"), "difference"] == pytest.approx(1.0)
+
+
+def test_every_table_is_one_that_the_report_takes(study, tmp_path):
+    report = Report("03_table1", "smoke", tmp_path)
+    for frame in (study.table, study.curves, study.searched, table1.readme_table(study), table1.order(study),
+                  table1.below_floors(study)):  # fmt: skip
+        assert len(report.table(frame))
 
 
 def test_below_a_floor_means_in_every_seed(study):

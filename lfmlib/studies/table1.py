@@ -183,7 +183,7 @@ def below_floors(study: Study) -> "pandas.DataFrame":
     rows, result = last_rows(study), []
     for (name, method), mine in rows[~rows["method"].isin(["flat", "mean"])].groupby(["set", "method"], sort=False):
         floor = literal.floors(rows, name, "flip")
-        result.append({"set": name, "method": method, "flip": mine["flip"].mean(), "o3": mine["o3"].mean(),
+        result.append({"set": name, "method": method, "mean flip": mine["flip"].mean(), "mean O(3)": mine["o3"].mean(),
                        **{f"below {f}": bool((mine["flip"] < value).all()) for f, value in floor.items()}})  # fmt: skip
     return pandas.DataFrame(result)
 
