@@ -213,7 +213,7 @@ def test_a_run_is_lifted_whole_and_obstructed(tmp_path, monkeypatch):
     monkeypatch.delenv("LFM_DATA", raising=False)
     size = beyond.Size(steps=4, views=20, seeds=1, evidence=500)
     arm = beyond.Arm("synthetic_aeroplane8", LITERAL, beyond.literal(("synthetic_aeroplane8",), 0, size))
-    monkeypatch.setattr(qualitative, "arms", lambda size: [arm])
+    monkeypatch.setattr(qualitative, "arms", lambda size, most: [arm])
     made = qualitative.measure(size, 12, workers=0, store=RunStore(tmp_path))
     assert list(made.table["method"]) == ["flat", "mean", LITERAL]
     pictures = made.pictures["synthetic_aeroplane8"]
@@ -242,3 +242,13 @@ def test_the_overview_says_what_the_configuration_says(changes, boxes, arrows):
     parameters = sum(p.numel() for p in Lifter(config, [rig]).parameters())
     assert f"{config.depth} layers, width 32" in ax.get_title() and f"{parameters:,} parameters" in ax.get_title()
     pyplot.close(figure)
+
+
+def test_the_gallerys_categories_come_first(monkeypatch):
+    size = beyond.Size(steps=4, views=20, seeds=1, evidence=500)
+    names = ("synthetic_body17", "synthetic_aeroplane8", "synthetic_dog26")
+    monkeypatch.delenv("LFM_DATA", raising=False)
+    monkeypatch.setattr(beyond, "categories", lambda _: names)
+    monkeypatch.setattr(qualitative, "GALLERY", ("synthetic_dog26", "elsewhere"))
+    assert qualitative.categories(size) == ["synthetic_dog26", "synthetic_body17", "synthetic_aeroplane8"]
+    assert {arm.category for arm in qualitative.arms(size, 1)} == {"synthetic_dog26"}
