@@ -201,7 +201,6 @@ def measure(size: Size, workers: int | None = None, store: RunStore | None = Non
     import pandas
 
     store = store or RunStore()
-    workers = 0 if size.short and workers is None else workers  # seconds of work: processes would take longer to start
     every = arms(size) + combined_arms(size) + label_arms(size)
     records = experiments.run_grid([arm.config for arm in every], workers, store)
     rows, curves = [], []

@@ -94,7 +94,6 @@ def measure(size: Size, workers: int | None = None, store: RunStore | None = Non
     import pandas
 
     store = store or RunStore()
-    workers = 0 if size.short and workers is None else workers
     parts, phases = ablation_arms(size), phase_arms(size)
     records = experiments.run_grid([arm.config for arm in parts + phases], workers, store)
     ablation = [row for arm, record in zip(parts, records, strict=False) for row in beyond.recipe_rows(arm, record)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lfmlib import claims, experiments, plots, verdicts
 from lfmlib.model import INJECTIONS
 from lfmlib.store import RunStore
-from lfmlib.studies import literal
+from lfmlib.studies import ablation, literal
 from lfmlib.studies.literal import LITERAL, STANDS_FOR, Arm, Size, Study, overall, scored, shared_legend
 from lfmlib.verdicts import Verdict
 
@@ -50,19 +50,12 @@ def _weights(injection: str, weights: Sequence[float]) -> tuple[float, ...]:
 def measure(arms: Sequence[Arm], workers: int | None = None, store: RunStore | None = None) -> Study:
     """Trains what is missing and gathers the rows, each with the name of its method."""
     study = literal.measure(arms, workers, store)
-    for frame in (study.table, study.curves):
-        ours = frame["injection"] != ""
-        frame.loc[ours, "method"] = [_method(row) for row in frame[ours].to_dict("records")]
-    return study
+    return ablation.name_methods(study, _describe, "injection every, weight 1")
 
 
-def _method(row: dict[str, Any]) -> str:
-    if row["injection"] == "every" and row["alpha"] == 1 and row["read_out"] == "fit" and row.get("stop") != "3d":
-        return LITERAL
-    extra = [f"weight {row['alpha']:g}"] if row["injection"] != "none" else []
-    extra += ["snap"] if row["read_out"] == "snap" else []
-    extra += ["stopped by 3D"] if row.get("stop") == "3d" else []
-    return ", ".join([f"injection {row['injection']}", *extra])
+def _describe(row: dict[str, Any]) -> str:
+    weight = f", weight {row['alpha']:g}" if row["injection"] != "none" else ""
+    return f"injection {row['injection']}{weight}"
 
 
 def best_weights(study: Study) -> "pandas.DataFrame":
@@ -113,27 +106,18 @@ def readme_table(study: Study) -> "pandas.DataFrame":
     for name, mine in last.groupby("set", sort=False):
         means = mine.groupby(["injection", "alpha"], sort=False)["flip"].mean()
         weight, arm = means["every"].idxmin(), means.idxmin()
-        floors = rows[rows["set"] == name]
         chosen = {
             "paper-literal (every layer, weight 1)": mine[mine["method"] == LITERAL],
             f"every layer, weight {weight:g} ({BY_3D})": _arm(mine, "every", weight),
             f"injection {arm[0]}, weight {arm[1]:g} (arm chosen by 3D)": _arm(mine, *arm),
-            "floor: flat": floors[floors["method"] == "flat"],
-            "floor: mean shape (3D)": floors[floors["method"] == "mean"],
         }
-        for how, runs in chosen.items():
-            numbers = {c: _mean_sd(runs[c]) for c in experiments.ERRORS}
-            data = f"{scored(name)}, {runs['data'].iloc[0]}"
-            result.append({"data": data, "run": how, **numbers, "seeds": len(runs)})
-    return pandas.DataFrame(result).rename(columns={"o3": "O(3)", "so3": "SO(3)", "flip": "flip per category"})
+        result += [ablation.in_words(runs, name, how) for how, runs in chosen.items()]
+        result += ablation.floors_in_words(rows, name)
+    return pandas.DataFrame(result)
 
 
 def _arm(rows: "pandas.DataFrame", injection: str, alpha: float) -> "pandas.DataFrame":
     return rows[(rows["injection"] == injection) & (rows["alpha"] == alpha)]
-
-
-def _mean_sd(values: "pandas.Series") -> str:
-    return "" if values.isna().any() else f"{values.mean():.1f} ± {values.std():.1f}"
 
 
 def figure_error(study: Study, column: str = "flip") -> "matplotlib.figure.Figure":

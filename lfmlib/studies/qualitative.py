@@ -124,7 +124,6 @@ def measure(
     import pandas
 
     store, every = store or RunStore(), arms(size, most)
-    workers = 0 if size.short and workers is None else workers  # seconds of work: processes would take longer to start
     records = experiments.run_grid([arm.config for arm in every], workers, store)
     table, oracle, shown = [], [], {}
     for name in dict.fromkeys(arm.category for arm in every):

@@ -89,21 +89,24 @@ def measure(size: Size, steps: int, workers: int | None = None, store: RunStore 
         for name, record in zip(sets, trained, strict=True)
         for row in baseline_runs.rows([record], baseline_runs.AS_GIVEN)
     ]
-    rows += [row for name, categories in literal.sets().items() for seed in range(size.seeds)
-             for row in _oracles(name, literal.run(categories, size, seed))]  # fmt: skip
+    known = [(name, literal.run(c, size, seed)) for name, c in literal.sets().items() for seed in range(size.seeds)]
+    rows += experiments.spread(_oracles, known, workers)
     extra = pandas.DataFrame(rows)
     mean = extra["category"] == metrics.CLASS_MEAN
     extra.loc[mean, "category"] = extra["set"].map(literal.scored)
     table = pandas.concat([own.table, extra], ignore_index=True)
-    searched = [
-        {"set": name, **row}
-        for name, categories in literal.sets().items()
-        for method in BASELINES if METHODS[method].rates
-        for row in baseline_runs.search(method, replace(literal.run(categories[:1], size, 0), steps=steps))
+    tried = [
+        (name, method, replace(literal.run(categories[:1], size, 0), steps=steps))
+        for name, categories in literal.sets().items() for method in BASELINES if METHODS[method].rates
     ]  # fmt: skip
+    searched = experiments.spread(_searched, tried, workers)
     return Study(
         table, own.curves, [*own.records, *experiments.run_summaries(trained)], pandas.DataFrame(searched)
     )  # fmt: skip
+
+
+def _searched(name: str, method: str, config: RunConfig) -> list[dict[str, Any]]:
+    return [{"set": name, **row} for row in baseline_runs.search(method, config)]
 
 
 def _oracles(name: str, config: RunConfig) -> list[dict[str, Any]]:
