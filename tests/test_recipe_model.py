@@ -223,7 +223,7 @@ def test_the_e_step_is_the_density_of_centred_pictures(seeded, monkeypatch):
     X = cut(torch.randn(12, 5, 2, generator=seeded(1)).double(), visible)
     monkeypatch.setattr(evidence_module, "ACTIVE", 100)
     shared = EStep(Evidence(X, visible), model)
-    assert [len(rows) for rows, _ in shared.shared] == [9]
+    assert [len(group.rows) for group in shared.shared] == [9]
     monkeypatch.setattr(evidence_module, "ALIKE", 100)
     alone = EStep(Evidence(X, visible), model)
     assert not alone.shared
@@ -269,9 +269,10 @@ def test_a_hidden_keypoint_is_as_good_as_none(seeded, monkeypatch):
                 assert not pull[:, [1, 4]].any()
 
 
-def test_leaving_out_cameras_that_do_not_matter_changes_no_likelihood(seeded):
+def test_leaving_out_cameras_that_do_not_matter_changes_no_likelihood(seeded, monkeypatch):
+    monkeypatch.setattr(evidence_module, "ALIKE", 100)  # each picture has factorisations of its own
     grid = CameraGrid(12, (-20.0, 0.0, 20.0))
-    model = some_model(K=2, N=6, grid=grid, noise=0.005, spread=0.05)
+    model = some_model(K=1, N=6, grid=grid, noise=0.005, spread=0.05)
     X, _ = gaussian_pictures(40, model, seeded(1))
     evidence = Evidence(X, torch.ones(40, 6, dtype=torch.bool))
     whole = EStep(evidence, model)
@@ -281,6 +282,14 @@ def test_leaving_out_cameras_that_do_not_matter_changes_no_likelihood(seeded):
     near = dataclasses.replace(model, means=model.means + 0.01)
     moved, searched = EStep(evidence, near, search=False).likelihood(), EStep(evidence, near).likelihood()
     assert (moved - searched).abs().max() < 1e-3
+
+
+def test_rows_meet_the_matrix_of_their_camera(seeded):
+    g = seeded(1)
+    v, matrices = torch.randn(50, 4, generator=g).double(), torch.randn(7, 4, 3, generator=g).double()
+    camera = torch.tensor([0, 2, 2, 5, 6]).repeat_interleave(10)[torch.randperm(50, generator=g)]  # 1, 3, 4: no rows
+    slow = torch.stack([row @ matrices[c] for row, c in zip(v, camera, strict=True)])
+    assert torch.allclose(evidence_module.per_camera(camera, matrices, v), slow, atol=1e-12)
 
 
 def test_another_grid_is_searched_anew(seeded):

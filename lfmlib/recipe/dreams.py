@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lfmlib.geometry import centred
-from lfmlib.recipe.evidence import EStep, Evidence
+from lfmlib.recipe.evidence import EStep, Evidence, per_camera
 from lfmlib.recipe.shape_model import ShapeModel
 
 
@@ -39,24 +39,19 @@ def dream(evidence: Evidence, model: ShapeModel, samples: int, generator: torch.
     x = evidence.X.flatten(1)
     for k in range(len(model.means)):
         root = torch.linalg.cholesky(model.covariances[k])
-        for picture, camera, pull, inverse in found.pulls(r, k):
-            back, seen = found.spread[k], evidence.visible[picture]
+        for picture, camera, pull, _, undo in found.pulls(r, k):
+            seen = evidence.visible[picture]
             most_likely = found.shapes(k, camera, pull)
             angles[:, picture] = camera_angles(wobbled(model, found.tangents[k][camera], camera, pull))
             shapes[0, picture] = most_likely
             for s in range(samples):
                 dy = _normal(generator, (len(picture), M), x) @ root.mT
-                dx = torch.einsum("bm,bpm->bp", dy, found.H[camera])
+                dx = per_camera(camera, found.H.mT, dy)
                 e = _normal(generator, (len(picture), 3), x)
                 dx = dx + torch.einsum("ba,bpa->bp", e, found.tangents[k][camera])
                 dx = dx + model.noise**0.5 * _normal(generator, dx.shape, x)
                 dx = centred(dx.unflatten(1, (-1, 2)), seen).flatten(1)
-                if inverse.ndim == 2:  # the pairs share one camera and one inverse
-                    undone = dx @ (inverse / r[picture, k, camera].sum())
-                else:
-                    own, _ = found.inverse(found.C[k][camera], seen)
-                    undone = (own @ dx[..., None])[..., 0]
-                shapes[s, picture] = most_likely + dy - torch.einsum("bp,bpm->bm", undone, back[camera])
+                shapes[s, picture] = most_likely + dy - per_camera(camera, found.spread[k], undo(dx))
     return Dreams(shapes.flatten(0, 1).unflatten(1, (-1, 3)), *angles)
 
 
@@ -91,7 +86,7 @@ def lift(model: ShapeModel, X: Float[Tensor, "B N xy"], visible: Bool[Tensor, "B
     r = found.likeliest()
     Y = X.new_zeros(*X.shape[:2], 3)
     for k in range(len(model.means)):
-        for picture, camera, pull, _ in found.pulls(r, k):
+        for picture, camera, pull, *_ in found.pulls(r, k):
             shape = found.shapes(k, camera, pull)
             R = wobbled(model, found.tangents[k][camera], camera, pull)
             scaled = shape.unflatten(1, (-1, 3)) / found.scale[picture, k, camera, None, None]

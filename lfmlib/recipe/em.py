@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lfmlib.recipe.cameras import CameraGrid
 from lfmlib.recipe.config import RecipeConfig
-from lfmlib.recipe.evidence import EStep
+from lfmlib.recipe.evidence import EStep, per_camera
 from lfmlib.recipe.shape_model import ShapeModel
 
 RIDGE = 1e-4  # relative; keypoints that few pictures show are held where they are
@@ -32,25 +32,21 @@ def m_step(found: EStep, config: RecipeConfig, grid: CameraGrid) -> tuple[ShapeM
     for k in range(K):
         S = model.covariances[k]
         force, moved, second, stiff, mass = (X.new_zeros(s) for s in ((M,), (M,), (M, M), (M, M), ()))
-        for picture, camera, pull, inverse in found.pulls(r, k):
-            w, back, H = r[picture, k, camera], found.spread[k], found.H
-            if inverse.ndim == 2:  # one camera
-                back, H = back[camera[0]], H[camera[0]]
-                move, towards = pull @ back, w @ pull @ H
-                stiff += H.mT @ inverse @ H
-                second -= back.mT @ inverse @ back
-                trace = inverse.trace()
-            else:
-                move = torch.einsum("bp,bpm->bm", pull, back[camera])
-                towards = torch.einsum("bp,bpm->m", pull * w[:, None], H[camera])
-                stiff += torch.einsum("gpm,gpq,gqn->mn", H, inverse, H)
-                second -= torch.einsum("gpm,gpq,gqn->mn", back, inverse, back)
-                trace = inverse.diagonal(dim1=1, dim2=2).sum()
-            force, moved, mass = force + towards, moved + w @ move, mass + w.sum()
+        for picture, camera, pull, inverse, _ in found.pulls(r, k):
+            w = r[picture, k, camera]
+            move = per_camera(camera, found.spread[k], pull)
+            pulled = X.new_zeros(found.H.shape[:2]).index_add_(0, camera, pull * w[:, None])
+            force += torch.einsum("gp,gpm->m", pulled, found.H)
+            used = camera.unique()
+            H, back, inverse = found.H[used], found.spread[k, used], inverse[used]
+            stiff += (H.mT @ inverse @ H).sum(0)
+            second -= (back.mT @ inverse @ back).sum(0)
+            moved, mass = moved + w @ move, mass + w.sum()
             second += (move * w[:, None]).mT @ move + w.sum() * S
             # given x the noise has mean s C^-1 (a x - H mu) and variance s - s^2 C^-1
             there = 2 * found.evidence.visible[picture].sum(1) - 2
             s = model.noise
+            trace = inverse.diagonal(dim1=1, dim2=2).sum()
             residual += float(w @ (s * s * pull.square().sum(1) + s * there) - s * s * trace)
             numbers += float(w @ there.to(w))
         mass = mass.clamp_min(1e-6)
@@ -85,7 +81,7 @@ def posterior_means(found: EStep) -> Tensor:
     r = found.likeliest()
     result = found.evidence.X.new_zeros(len(r), found.model.means.shape[1])
     for k in range(len(found.model.means)):
-        for picture, camera, pull, _ in found.pulls(r, k):
+        for picture, camera, pull, *_ in found.pulls(r, k):
             result[picture] = found.shapes(k, camera, pull)
     return result
 

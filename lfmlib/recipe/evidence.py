@@ -5,20 +5,22 @@ matter to them.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lfmlib.geometry import centred
 from lfmlib.recipe.rigid import best_scale
 from lfmlib.recipe.shape_model import ShapeModel
 
 NEGLIGIBLE = 1e-3  # responsibility below which a camera is left out of the sums
 ALIKE = 8  # this many pictures with the same keypoints share a factorisation
 CHUNK = 8192  # (picture, camera) pairs that are factorised at a time
-NEAR = 12.0  # log-likelihood below the best at which a camera is left out until the next search
+PRODUCTS = 2**22  # products of two coordinates that are held at a time
 ACTIVE = 6  # cameras that a picture keeps between two searches where it has factorisations of its own
 
 
@@ -26,13 +28,23 @@ class Pull(NamedTuple):
     """What pictures say about the shapes of one Gaussian.
 
     picture, camera [pairs]; pull C^-1 (a x - P R mu) [pairs, 2N], 0 at hidden keypoints, so that the mean of the shape
-    given picture and camera is mu + Sigma (P R)^T pull; and C^-1 summed over the pairs, weighted by responsibility:
-    [2N, 2N] where the pairs have one camera, [G, 2N, 2N] where they have several.
+    given picture and camera is mu + Sigma (P R)^T pull; C^-1 summed over the pairs of each camera, weighted by
+    responsibility [G, 2N, 2N]; and `undo`, which takes v [pairs, 2N] to C^-1 v.
     """
 
     picture: Tensor
     camera: Tensor
     pull: Tensor
+    inverse: Tensor
+    undo: Callable[[Tensor], Tensor]
+
+
+class Shared(NamedTuple):
+    """Pictures that show the same keypoints: their rows, what they show [N], C^-1 per Gaussian and camera
+    [K, G, 2N, 2N]."""
+
+    rows: Tensor
+    seen: Tensor
     inverse: Tensor
 
 
@@ -54,7 +66,7 @@ class Evidence:
         self.groups = [(kind == i).nonzero()[:, 0] for i in (count >= ALIKE).nonzero()[:, 0].tolist()]
         self.others = (count[kind] < ALIKE).nonzero()[:, 0]
         self.active: Int[Tensor, "others ACTIVE"] | None = None
-        self.near: Bool[Tensor, "B G"] | None = None
+        self.searched = 0  # cameras of the grid that `active` comes from
 
     def __len__(self) -> int:
         return len(self.X)
@@ -78,7 +90,8 @@ class EStep:
     Args:
         evidence: the pictures.
         model: the shapes and cameras that may explain them.
-        search: look at all cameras again, not only at those that mattered at the last search.
+        search: look at all cameras again, not only at those that mattered at the last search; pictures that share
+            factorisations always look at all.
 
     Attributes:
         log: log p(x_b, g, k) up to a constant of the picture, -inf where a camera was not looked at; [B, K, G].
@@ -94,13 +107,10 @@ class EStep:
         self.C = torch.stack([s @ self.H.mT for s in self.spread]) + self.tangents @ self.tangents.mT
         size = (len(evidence), len(model.means), len(self.H))
         self.log, self.scale = evidence.X.new_full(size, -math.inf), evidence.X.new_zeros(size)
-        everywhere = search or evidence.near is None or evidence.near.shape[1] != len(self.H)
-        self.shared = [(rows, self._group(rows, everywhere)) for rows in evidence.groups]
+        self.shared = [self._group(rows) for rows in evidence.groups]
         if len(evidence.others):
-            self._others(everywhere)
-        if everywhere:
-            best = self.log.amax(1)  # [B, G]
-            evidence.near = best > best.amax(1, keepdim=True) - NEAR
+            self._others(search or evidence.searched != len(self.H))
+            evidence.searched = len(self.H)
 
     def likelihood(self) -> Float[Tensor, " B"]:
         """log p(x_b) up to a constant of the picture."""
@@ -118,50 +128,57 @@ class EStep:
     def pulls(self, r: Float[Tensor, "B K G"], k: int) -> Iterator[Pull]:
         """What the pictures say about Gaussian k, wherever its responsibility r is above `NEGLIGIBLE`."""
         x = self.evidence.X.flatten(1)
-        for rows, inverses in self.shared:
-            seen, weight = self.evidence.visible[rows[0]], r[rows, k]
-            for g in (weight > NEGLIGIBLE).any(0).nonzero()[:, 0].tolist():
-                chosen = rows[weight[:, g] > NEGLIGIBLE]
-                mean = self._picture(k, torch.tensor(g, device=x.device), seen)
-                pull = (self.scale[chosen, k, g, None] * x[chosen] - mean) @ inverses[k][g]
-                yield Pull(chosen, torch.full_like(chosen, g), pull, r[chosen, k, g].sum() * inverses[k][g])
+        for rows, seen, inverse in self.shared:
+            which, camera = (r[rows, k] > NEGLIGIBLE).nonzero(as_tuple=True)
+            if len(camera):
+                chosen = rows[which]
+                weight = x.new_zeros(len(self.H)).index_add_(0, camera, r[chosen, k, camera])
+                undo = partial(per_camera, camera, inverse[k])
+                mean = _centred(self.pictures[k], seen)[camera]
+                pull = undo(self.scale[chosen, k, camera, None] * x[chosen] - mean)
+                yield Pull(chosen, camera, pull, weight[:, None, None] * inverse[k], undo)
         others = self.evidence.others
         which, cameras = (r[others, k] > NEGLIGIBLE).nonzero(as_tuple=True)
         for chosen, camera in zip(others[which].split(CHUNK), cameras.split(CHUNK), strict=True):
             seen = self.evidence.visible[chosen]
             inverse, _ = self.inverse(self.C[k][camera], seen)
-            difference = self.scale[chosen, k, camera, None] * x[chosen] - self._picture(k, camera, seen)
-            pull = (inverse @ difference[..., None])[..., 0]
+            undo = partial(_times, inverse)
+            pull = undo(self.scale[chosen, k, camera, None] * x[chosen] - _centred(self.pictures[k][camera], seen))
             total = torch.zeros_like(self.C[k])
             total.index_add_(0, camera, r[chosen, k, camera, None, None] * inverse)
-            yield Pull(chosen, camera, pull, total)
+            yield Pull(chosen, camera, pull, total, undo)
 
     def shapes(self, k: int, camera: Tensor, pull: Float[Tensor, "B P"]) -> Float[Tensor, "B M"]:
         """Mean of the shape given picture, camera and Gaussian k, from what `pulls` yields; upright frame, [B, 3N]."""
-        return self.model.means[k] + torch.einsum("bp,bpm->bm", pull, self.spread[k][camera])
+        return self.model.means[k] + per_camera(camera, self.spread[k], pull)
 
-    def _group(self, rows: Tensor, everywhere: bool) -> list[Tensor]:
-        """Scores pictures that show the same keypoints; returns the inverse covariances [G, 2N, 2N] per Gaussian."""
-        x, seen, inverses = self.evidence.X[rows].flatten(1), self.evidence.visible[rows[0]], []
-        every = torch.arange(len(self.H), device=x.device)
+    def _group(self, rows: Tensor) -> Shared:
+        """Scores pictures that show the same keypoints, for all Gaussians and cameras at once.
+
+        x^T C^-1 x is linear in C^-1: one product of all pictures' x x^T with all inverses. In double precision, because
+        little is left of numbers as large as 1 / noise.
+        """
+        (K, G), model, seen = self.log.shape[1:], self.model, self.evidence.visible[rows[0]]
+        x, there = self.evidence.X[rows].flatten(1), seen.repeat_interleave(2)
+        inverse, half = self.inverse(self.C.flatten(0, 1), seen.expand(K * G, -1))
+        m = _centred(self.pictures.flatten(0, 1), seen)
+        towards = _times(inverse, m)  # [K G, 2N]
+        size, prior = (towards * m).sum(-1), (model.weights[:, None] + model.cameras).flatten()
         d = x.new_tensor(2.0 * int(seen.sum()) - 2)
-        for k in range(len(self.model.means)):
-            inverse, half = self.inverse(self.C[k], seen.expand(len(every), -1))
-            m = self._picture(k, every, seen)
-            towards = (inverse @ m[..., None])[..., 0]
-            prior, size = self.model.cameras + self.model.weights[k], (towards * m).sum(-1)
-            for g in range(len(every)):
-                at = slice(None) if everywhere else self.evidence.near[rows, g]
-                y, to = x[at], rows[at]
-                log, a = self._score(((y @ inverse[g]) * y).sum(1), y @ towards[g], size[g], half[g], d)
-                self.log[to, k, g], self.scale[to, k, g] = log + prior[g], a
-            inverses.append(inverse)
-        return inverses
+        i, j = torch.triu_indices(int(there.sum()), int(there.sum()), device=x.device)
+        forms = inverse[:, there][:, :, there][:, i, j].double() * torch.where(i == j, 1, 2)
+        towards = towards.double().mT
+        for part in torch.arange(len(rows), device=x.device).split(max(1, PRODUCTS // len(i))):
+            y = x[part].double()
+            square = (y[:, there][:, i] * y[:, there][:, j]) @ forms.mT
+            log, a = self._score(square.to(x), (y @ towards).to(x), size, half, d)
+            self.log[rows[part]], self.scale[rows[part]] = (log + prior).view(-1, K, G), a.view(-1, K, G)
+        return Shared(rows, seen, inverse.view(K, G, *inverse.shape[1:]))
 
     def _others(self, search: bool) -> None:
         """Scores pictures one by one; a search goes through all cameras, with one Gaussian like the whole mixture."""
         evidence, model = self.evidence, self.model
-        if search or evidence.active is None:
+        if search:
             if len(model.means) > 1:
                 rows = evidence.others
                 coarse = EStep(Evidence(evidence.X[rows], evidence.visible[rows]), model.collapsed())
@@ -181,8 +198,8 @@ class EStep:
             d = (2 * seen.sum(1) - 2).to(x)
             for k in range(len(model.means)):
                 inverse, half = self.inverse(self.C[k][camera], seen)
-                m = self._picture(k, camera, seen)
-                pulled, towards = ((inverse @ v[..., None])[..., 0] for v in (x, m))
+                m = _centred(self.pictures[k][camera], seen)
+                pulled, towards = _times(inverse, x), _times(inverse, m)
                 log, a = self._score((pulled * x).sum(1), (towards * x).sum(1), (towards * m).sum(1), half, d)
                 self.log[chosen, k, camera] = log + model.cameras[camera] + model.weights[k]
                 self.scale[chosen, k, camera] = a
@@ -191,11 +208,6 @@ class EStep:
     def _score(square: Tensor, cross: Tensor, size: Tensor, half: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
         a = best_scale(square, cross, d)
         return d * a.log() - half - 0.5 * (a.square() * square - 2 * a * cross + size), a
-
-    def _picture(self, k: int, camera: Tensor, seen: Tensor) -> Tensor:
-        """Picture of the mean shape, centred on what is seen and 0 elsewhere; [.., 2N]."""
-        m = torch.where(seen[..., None], self.pictures[k][camera].unflatten(-1, (-1, 2)), 0)
-        return torch.where(seen[..., None], m - m.sum(-2, keepdim=True) / seen.sum(-1)[..., None, None], 0).flatten(-2)
 
     def inverse(self, C: Float[Tensor, "pairs P P"], seen: Bool[Tensor, "pairs N"]) -> tuple[Tensor, Tensor]:
         """Inverse covariance of pictures centred on what is seen, and half the logarithm of the determinant.
@@ -217,3 +229,27 @@ class EStep:
         middle = torch.eye(2).to(C).repeat(N, N) / (self.model.noise * n.flatten()[:, None, None])
         inverse = torch.where(there[:, :, None] & there[:, None, :], inverse - middle, 0)
         return inverse, L.diagonal(dim1=1, dim2=2).log().sum(1) - math.log(self.model.noise)
+
+
+def per_camera(
+    camera: Int[Tensor, " pairs"], matrices: Float[Tensor, "G P M"], v: Float[Tensor, "pairs P"]
+) -> Float[Tensor, "pairs M"]:
+    """Rows times the matrix of their camera: as many rows as the fullest camera has go through all matrices at once."""
+    order = camera.argsort(stable=True)
+    camera, count = camera[order], camera.bincount(minlength=len(matrices))
+    place = torch.arange(len(camera), device=camera.device) - (count.cumsum(0) - count)[camera]
+    used, row = camera.unique_consecutive(return_inverse=True)
+    rows = v.new_zeros(len(used), int(count.max()), v.shape[1])
+    rows[row, place] = v[order]
+    result = v.new_empty(len(v), matrices.shape[2])
+    result[order] = (rows @ matrices[used])[row, place]
+    return result
+
+
+def _times(matrices: Tensor, v: Tensor) -> Tensor:
+    return (matrices @ v[..., None])[..., 0]
+
+
+def _centred(m: Tensor, seen: Tensor) -> Tensor:
+    """Pictures [.., 2N], centred on what is seen and 0 elsewhere."""
+    return centred(m.unflatten(-1, (-1, 2)), seen.expand(*m.shape[:-1], -1)).flatten(-2)

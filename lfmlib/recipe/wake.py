@@ -19,7 +19,7 @@ from lfmlib.run_views import training_views
 from lfmlib.runs import RunConfig, RunData
 from lfmlib.store import RunStore, read_tensors
 
-FORMAT = 1  # part of a wake phase's id: raise it when the same settings would give other dreams
+FORMAT = 2  # part of a wake phase's id: raise it when the same settings would give other dreams
 PARTS = ("means", "covariances", "weights", "rotations", "cameras")
 VOTERS = 500  # pictures whose dreams say whether the category came out mirrored
 HELD_OUT = 500  # pictures that choose the number of Gaussians
