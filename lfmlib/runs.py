@@ -25,6 +25,7 @@ PRECISIONS = ("float32", "bf16", "float64")
 # fields that are no part of a run's id while they say nothing
 LATER = {"recipe": None, "fold": None, "share": 1.0, "dream_missing": 0.0}
 FORMAT = 3  # part of a run's id: raise it when the same configuration would give another record
+REMEMBERED = 20_000  # frames of a category beyond which it is loaded anew for every set of categories
 PHOTOGRAPHS = 2000  # of CAD models, where views are fixed
 TEST_SEED, VALIDATION_SEED, FIXED_VIEW_SEED = 1_000_000, 2_000_000, 3_000_000  # the run's seed is added: runs pair up
 
@@ -226,12 +227,21 @@ def _load(
     categories: tuple[str, ...], count: int, seed: int, fold: int | None, share: float, folder: str | None
 ) -> RunData:
     made = data.synthetic.categories()
-    counts = [min(count, data.synthetic.entry(name).samples) if name in made else None for name in categories]
-    sets = [data.load(name, count=n, seed=seed) for name, n in zip(categories, counts, strict=True)]
-    # CAD sets have a handful of shapes and test on new views of them: so does their validation
-    parts = [_parts(s, fold) for s in sets]
-    parts = [(train.thinned(max(1, round(share * len(train)))), *others) for train, *others in parts]
+    parts = []
+    for name in categories:
+        n = min(count, data.synthetic.entry(name).samples) if name in made else None
+        take = _category.__wrapped__ if (n or 0) > REMEMBERED else _category
+        parts.append(take(name, n, seed, fold, share, folder))
     return RunData(*(tuple(part[i] for part in parts) for i in range(3)))
+
+
+@functools.lru_cache(maxsize=128)  # categories that runs share; so many people of `REMEMBERED` frames are 500 MB
+def _category(
+    name: str, count: int | None, seed: int, fold: int | None, share: float, folder: str | None
+) -> tuple[ShapeSet, ShapeSet, ShapeSet]:
+    # CAD sets have a handful of shapes and test on new views of them: so does their validation
+    train, *others = _parts(data.load(name, count=count, seed=seed), fold)
+    return train.thinned(max(1, round(share * len(train)))), *others
 
 
 def _parts(shapes: ShapeSet, fold: int | None) -> tuple[ShapeSet, ShapeSet, ShapeSet]:

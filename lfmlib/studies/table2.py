@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lfmlib import evaluation, experiments, metrics, profiles, provenance, rigs
 from lfmlib.data import real, synthetic
-from lfmlib.runs import RunConfig, RunData, run_id
+from lfmlib.runs import RunConfig
 from lfmlib.store import RunStore
 from lfmlib.studies import beyond, literal
 from lfmlib.studies.literal import LITERAL
@@ -134,7 +134,7 @@ def measure(size: Size, workers: int | None = None, store: RunStore | None = Non
     for names, config in {arm.config.categories: arm.config for arm in arms}.items():
         blank = {"setting": "", "arm": "", "together": len(names), "steps": 0}
         table += _categories_only(experiments.floor_rows(config, range(size.seeds), **blank))
-    recipe, told = _recipe_rows(size.profile, store)
+    recipe, told = _recipe_rows(size.profile, workers, store)
     frame = pandas.DataFrame(table)
     frame["data"] = frame["category"].map(tags)  # a row's own tag: every category there is, is both
     frame = pandas.concat([frame, pandas.DataFrame(recipe)], ignore_index=True)
@@ -175,16 +175,14 @@ def _categories_only(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if row["category"] != metrics.CLASS_MEAN]
 
 
-def _recipe_rows(profile: str, store: RunStore) -> tuple[list[dict[str, Any]], str]:
-    """The recipe alone and combined, as notebook 12 has trained it; nothing is trained here."""
+def _recipe_rows(profile: str, workers: int | None, store: RunStore) -> tuple[list[dict[str, Any]], str]:
+    """The recipe alone and combined: runs that notebook 12 shares, trained by whichever comes first."""
     sizes = profiles.read(provenance.repository_root() / "notebooks" / "profiles.yml").get(profile, {}).get("12")
     if sizes is None:
         return [], f"profile {profile} has no notebook 12"
     size = replace(beyond.Size(**sizes), folds=0)
     arms = beyond.arms(size, (beyond.RECIPE,)) + beyond.combined_arms(size)
-    records = [store.record(run_id(arm.config, RunData.of(arm.config))) for arm in arms]
-    if missing := records.count(None):
-        return [], f"{missing} of {len(arms)} runs of notebook 12 are not in the store"
+    records = experiments.run_grid([arm.config for arm in arms], workers, store)
     names, result = beyond.categories(size), []
     for arm, record in zip(arms, records, strict=True):
         kind = ALONE if arm.method == beyond.RECIPE else _combined(size.combined, len(names))
