@@ -40,7 +40,7 @@ class Size:
         steps, width, depth: of a run; several categories trained together get MORE_STEPS times the steps.
         views: evaluation views of a data set, shared out among its categories.
         profile: caps the frames of synthetic categories, see `synthetic.cap`; full is for GPUs and multiplies in bf16.
-        seeds: 0 .. seeds - 1; None: three, or two in profile smoke.
+        seeds: 0 .. seeds - 1.
         lr: of AdamW.
     """
 
@@ -49,17 +49,8 @@ class Size:
     depth: int
     views: int
     profile: str = "cpu"
-    seeds: int | None = None
+    seeds: int = 3
     lr: float | int = 1e-3
-
-    def __post_init__(self) -> None:
-        if self.seeds is None:
-            object.__setattr__(self, "seeds", seeds_of(self.profile))
-
-
-def seeds_of(profile: str) -> int:
-    """How many seeds a profile has where a study does not say: smoke only shows that means and spreads are formed."""
-    return 2 if profile == "smoke" else 3
 
 
 def sets() -> dict[str, tuple[str, ...]]:

@@ -14,7 +14,7 @@ from lfmlib.baselines.lfm3d import size_for
 from lfmlib.baselines.methods import C3DPO, C3DPO_ALL, LFM
 from lfmlib.data import real, synthetic
 from lfmlib.runs import RunConfig, RunData
-from lfmlib.studies.literal import PASCAL, seeds_of
+from lfmlib.studies.literal import PASCAL
 
 UNSEEN, RIGS, IMBALANCE, TOGETHER, THIRTY = "unseen category", "rig", "imbalance", "together", "30 categories"
 ALIGNMENT, OBJECT_INFO, EMBEDDING, VIEWPOINT = "alignment", "object info", "embedding", "viewpoint"
@@ -38,8 +38,7 @@ class Size:
         views: of each tested category.
         width: of 3D-LFM; in profile full the paper's, by the number of training shapes.
         widths: of the comparison of embeddings.
-        profile, seeds: caps the frames of synthetic categories, smoke uses no measured data; 0 .. seeds - 1, None: see
-            `literal.seeds_of`.
+        profile, seeds: caps the frames of synthetic categories, smoke uses no measured data; 0 .. seeds - 1.
     """
 
     steps: int
@@ -49,11 +48,7 @@ class Size:
     widths: tuple[int, ...] = (16, 32, 64)
     combined: int = 2
     profile: str = "cpu"
-    seeds: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.seeds is None:
-            object.__setattr__(self, "seeds", seeds_of(self.profile))
+    seeds: int = 3
 
 
 @dataclass(frozen=True)
