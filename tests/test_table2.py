@@ -94,14 +94,17 @@ def test_the_study_shows_and_judges_what_it_measured(study):
 
 def test_the_recipe_shares_its_runs_with_notebook_12(tmp_path, monkeypatch, no_git):
     monkeypatch.setattr(beyond, "SMOKE", NAMES[:1])
-    monkeypatch.setattr(table2.profiles, "read", lambda path: {"smoke": {"12": {"steps": 2, "views": 20, "seeds": 1}}})
-    size, store = beyond.Size(2, 20, seeds=1, folds=0), RunStore(tmp_path)
+    twelve = {"steps": 2, "views": 20}
+    found = {"smoke": {"12": twelve | {"seeds": 3}}, "full": {"12": twelve}}
+    monkeypatch.setattr(table2.profiles, "read", lambda path: found)
+    size, store = beyond.Size(**twelve, seeds=3, folds=0), RunStore(tmp_path)
     assert table2._recipe_rows("cpu", 0, store) == ([], "profile cpu has no notebook 12")
+    assert table2._recipe_rows("full", 0, store) == ([], "notebook 12 has 1 seed in profile full")
     rows, told = table2._recipe_rows("smoke", 0, store)
     arms = beyond.arms(size, (beyond.RECIPE,)) + beyond.combined_arms(size)
     assert all(store.record(run_id(arm.config, RunData.of(arm.config))) for arm in arms)
     assert told == "runs of notebook 12"
-    assert [row["method"] for row in rows] == ["recipe, alone", "recipe, combined, 4x the steps"]
+    assert [row["method"] for row in rows] == 3 * ["recipe, alone"] + 3 * ["recipe, combined, 4x the steps"]
     assert {row["category"] for row in rows} == {NAMES[0]}
     assert run_id(arms[0].config, RunData.of(arms[0].config)) in {row["run"] for row in rows}
 

@@ -66,6 +66,10 @@ class Factorization:
 
     A new picture is the mean shape under its best camera. What deforms is beyond it.
 
+    Args:
+        pictures: used at most, evenly spread.
+    Raises:
+        ValueError: fewer than 3 pictures are asked for.
     Source: Tomasi and Kanade, "Shape and motion from image streams under orthography", IJCV 1992; scaled orthography
         after Poelman and Kanade, PAMI 1997. Ours: the completion of hidden keypoints (`completed`), and the bound that
         keeps the metric positive definite where deformation makes it indefinite.
@@ -73,15 +77,20 @@ class Factorization:
 
     linear: LinearShapes
 
+    def __init__(self, pictures: int = PICTURES) -> None:
+        if pictures < 3:
+            raise ValueError(f"pictures is {pictures!r}: expected 3 or more")
+        self.pictures = pictures
+
     def fit(
         self, X: Float[Tensor, "F N xy"], visible: Bool[Tensor, "F N"] | None, generator: torch.Generator
     ) -> "Factorization":
-        """See `FittedBaseline.fit`; draws nothing. Of more than 2,000 pictures, 2,000 evenly spread ones are used.
+        """See `FittedBaseline.fit`; draws nothing.
 
         Raises:
             ValueError: as `training_pictures` and `factorize`.
         """
-        found = factorize(*training_pictures(X, visible))
+        found = factorize(*training_pictures(X, visible, self.pictures))
         none = found.shape.new_zeros(0, *found.shape.shape)
         self.linear = LinearShapes(found.shape, none, none.new_zeros(0), found.noise)
         return self

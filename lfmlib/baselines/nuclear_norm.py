@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lfmlib import geometry
-from lfmlib.baselines.factorization import NOISE, factorize, training_pictures
+from lfmlib.baselines.factorization import NOISE, PICTURES, factorize, training_pictures
 from lfmlib.baselines.interface import check_weights
 from lfmlib.baselines.linear_shapes import LinearShapes
 
@@ -25,8 +25,9 @@ class NuclearNorm:
         threshold: spread along a direction of shape space that costs more than it explains, RMS radii (the unit of Y).
         modes: principal directions that are kept, at most.
         iterations: of the accelerated proximal gradient.
+        pictures: used at most, evenly spread.
     Raises:
-        ValueError: a threshold that is negative or not finite; modes or iterations below 1.
+        ValueError: a threshold that is negative or not finite; modes or iterations below 1, pictures below 3.
     Source: Dai, Li and He, "A simple prior-free method for non-rigid structure-from-motion factorization", CVPR 2012:
         the nuclear norm of the F x 3N matrix of shapes, its thresholding by fixed-point continuation; the linear model
         is Bregler's (CVPR 2000). Different here: cameras come from the rigid factorization and not from one of rank
@@ -37,22 +38,24 @@ class NuclearNorm:
 
     linear: LinearShapes
 
-    def __init__(self, threshold: float | int = 0.05, modes: int = 10, iterations: int = 200) -> None:
+    def __init__(
+        self, threshold: float | int = 0.05, modes: int = 10, iterations: int = 200, pictures: int = PICTURES
+    ) -> None:
         check_weights(threshold=threshold)
-        for name, number in (("modes", modes), ("iterations", iterations)):
-            if number < 1:
-                raise ValueError(f"{name} is {number!r}: expected 1 or more")
-        self.threshold, self.modes, self.iterations = threshold, modes, iterations
+        for name, number, least in (("modes", modes, 1), ("iterations", iterations, 1), ("pictures", pictures, 3)):
+            if number < least:
+                raise ValueError(f"{name} is {number!r}: expected {least} or more")
+        self.threshold, self.modes, self.iterations, self.pictures = threshold, modes, iterations, pictures
 
     def fit(
         self, X: Float[Tensor, "F N xy"], visible: Bool[Tensor, "F N"] | None, generator: torch.Generator
     ) -> "NuclearNorm":
-        """See `FittedBaseline.fit`; draws nothing. Of more than 2,000 pictures, 2,000 evenly spread ones are used.
+        """See `FittedBaseline.fit`; draws nothing.
 
         Raises:
             ValueError: as `training_pictures` and `factorize`.
         """
-        X, seen = training_pictures(X, visible)
+        X, seen = training_pictures(X, visible, self.pictures)
         rigid = factorize(X, seen)
         X = X / rigid.scale[:, None, None]
         shapes = low_rank_shapes(

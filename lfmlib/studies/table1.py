@@ -39,6 +39,7 @@ ORDER = (
     LITERAL,
 )  # fmt: skip
 EVIDENCE = "03_table1/table.csv"
+SMOKE = {methods.FACTORIZATION: {"pictures": 150}, methods.NUCLEAR: {"pictures": 150, "iterations": 10}}  # no steps
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def measure(size: Size, steps: int, workers: int | None = None, store: RunStore 
             if METHODS[method].several and not several and method != methods.LFM:
                 continue  # with one category it is the method beside it
             for seed in range(size.seeds):
-                jobs.append((method, replace(literal.run(categories, size, seed), steps=steps)))
+                changes = SMOKE.get(method, {}) if size.profile == "smoke" else {}
+                jobs.append((method, replace(literal.run(categories, size, seed), steps=steps), changes))
                 sets.append(name)
     trained = baseline_runs.records(jobs, workers, store)
     rows = [

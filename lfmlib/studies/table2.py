@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lfmlib import evaluation, experiments, metrics, profiles, provenance, rigs
+from lfmlib import evaluation, experiments, metrics, profiles, provenance, rigs, verdicts
 from lfmlib.data import real, synthetic
 from lfmlib.runs import RunConfig
 from lfmlib.store import RunStore
@@ -181,6 +181,8 @@ def _recipe_rows(profile: str, workers: int | None, store: RunStore) -> tuple[li
     if sizes is None:
         return [], f"profile {profile} has no notebook 12"
     size = replace(beyond.Size(**sizes), folds=0)
+    if size.seeds < verdicts.MIN_SEEDS:
+        return [], f"notebook 12 has {size.seeds} seed in profile {profile}"
     arms = beyond.arms(size, (beyond.RECIPE,)) + beyond.combined_arms(size)
     records = experiments.run_grid([arm.config for arm in arms], workers, store)
     names, result = beyond.categories(size), []
