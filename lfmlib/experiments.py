@@ -17,7 +17,7 @@ import torch
 from lfmlib import evaluation, stacks, training
 from lfmlib.baselines import floors
 from lfmlib.environment import environment
-from lfmlib.processes import usable_cores
+from lfmlib.processes import WORKER_ENVIRONMENT, usable_cores
 from lfmlib.run_views import measuring_views
 from lfmlib.runs import RunConfig, RunData, describe, run_id
 from lfmlib.store import RunStore
@@ -25,11 +25,6 @@ from lfmlib.workers import RunsFailed, work
 
 log = logging.getLogger(__name__)
 
-# Read when a process starts. One thread each; and glibc keeps freed memory, or each activation would be mapped and
-# cleared anew (a fifth of a step).
-WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**32),
-}  # fmt: skip
 ERRORS = ("o3", "so3", "flip", "mm")
 
 

@@ -1,5 +1,5 @@
 """Which process made a file, and whether it still lives: names that hold wherever several machines write one folder;
-and the cores that a process may use."""
+the cores that a process may use, and what one that trains is started with."""
 
 import functools
 import hashlib
@@ -10,6 +10,11 @@ import sys
 import uuid
 from pathlib import Path
 
+# Read when a process starts. One thread each; and glibc keeps freed memory, or each activation would be mapped and
+# cleared anew (a fifth of a step).
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**32),
+}  # fmt: skip
 NAME = re.compile(r"([0-9a-f]{12})-([0-9]{1,10})")
 
 

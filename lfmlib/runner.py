@@ -16,18 +16,19 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from lfmlib import executed, files, profiles, provenance
 from lfmlib.environment import environment
-from lfmlib.processes import usable_cores
+from lfmlib.processes import WORKER_ENVIRONMENT, usable_cores
 from lfmlib.report import check_writable
 
 KERNEL = "lfmlib-runner"
 REPORT = "99"  # the notebook that reads the others' results
+BY_ITSELF = ("11", REPORT)  # after all others: times are measured undisturbed
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,9 @@ def run(job: Job, root: Path | None = None) -> Outcome:
     root = root or provenance.repository_root()
     profile = job.parameters["profile"]
     start, error = time.perf_counter(), ""
-    alone = {} if job.at_once == 1 else {"LFM_WORKERS": "0"}  # side by side, runs stay in their notebook's process
-    with tempfile.TemporaryDirectory(prefix="lfmlib-") as scratch, _kernel(Path(scratch), root), environment(alone):
+    # side by side, runs stay in their notebook's process
+    shared = {} if job.at_once == 1 else {"LFM_WORKERS": "0"} | WORKER_ENVIRONMENT
+    with tempfile.TemporaryDirectory(prefix="lfmlib-") as scratch, _kernel(Path(scratch), root), environment(shared):
         raw = Path(scratch) / "executed.ipynb"
         try:
             papermill.execute_notebook(
@@ -133,16 +135,19 @@ def run(job: Job, root: Path | None = None) -> Outcome:
 
 
 def run_all(jobs: Sequence[Job]) -> Iterator[Outcome]:
-    """Runs notebooks, as many side by side as the profile allows and there are cores; the report last, by itself."""
+    """Runs notebooks, as many side by side as the profile allows and there are cores.
+
+    Side by side the last ones start first: they train most. What two notebooks share is trained by one of them.
+    """
     processes = min(jobs[0].at_once, usable_cores())
-    early = [job for job in jobs if job.number != REPORT]
+    early = [job for job in jobs if job.number not in BY_ITSELF]
     if processes == 1 or len(early) < 2:
         yield from map(_announced, jobs)
         return
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(_announced, job) for job in early]):
+        for done in as_completed([pool.submit(_announced, job) for job in reversed(early)]):
             yield done.result()
-    yield from map(_announced, [job for job in jobs if job.number == REPORT])
+    yield from (_announced(replace(job, at_once=1)) for job in jobs if job.number in BY_ITSELF)
 
 
 def _announced(job: Job) -> Outcome:

@@ -69,19 +69,26 @@ def test_goes_on_after_a_failed_notebook(house, results, capsys, monkeypatch):
     assert "before" in failed and "no such luck" in failed and "An Exception was encountered" not in failed
 
 
-def test_notebooks_side_by_side_and_the_report_after_them(house, results, capfd, monkeypatch):
+def test_notebooks_side_by_side_then_times_and_the_report_by_themselves(house, results, capfd, monkeypatch):
     monkeypatch.setattr(runner, "usable_cores", lambda: 2)
+    monkeypatch.delenv("LFM_WORKERS", raising=False)
     two = PROFILES.replace("cell_timeout: 60", "cell_timeout: 60\n  at_once: 2")
     (house / "notebooks" / "profiles.yml").write_text(two)
     nbformat.write(notebook("import time; time.sleep(1)"), house / "notebooks" / "03_slow.ipynb")
     count = f"import pathlib; print(len(list(pathlib.Path({str(results)!r}).rglob('executed.ipynb'))))"
-    nbformat.write(notebook(count), house / "notebooks" / "99_report.ipynb")
+    workers = "import os; print(os.environ.get('LFM_WORKERS'))"
+    for name, text in (("99_report", count), ("11_times", f"{count}\n{workers}"), ("04_side", workers)):
+        nbformat.write(notebook(text), house / "notebooks" / f"{name}.ipynb")
     assert runner.main(["--profile", "smoke"]) == 1
     lines = capfd.readouterr().out.splitlines()
-    assert {line.split()[0] for line in lines[:3]} == {"01_good", "02_bad", "03_slow"}
-    assert lines[3].split()[:2] == ["99_report", "ok"]
-    stored = nbformat.read(results / "smoke" / "99_report" / "executed.ipynb", as_version=4)
-    assert [out["text"] for cell in stored.cells for out in cell.get("outputs", [])] == ["3\n"]
+    assert {line.split()[0] for line in lines[:4]} == {"01_good", "02_bad", "03_slow", "04_side"}
+    assert [line.split()[:2] for line in lines[4:6]] == [["11_times", "ok"], ["99_report", "ok"]]
+
+    def said(name):
+        stored = nbformat.read(results / "smoke" / name / "executed.ipynb", as_version=4)
+        return "".join(out["text"] for cell in stored.cells for out in cell.get("outputs", [])).split()
+
+    assert (said("99_report"), said("11_times"), said("04_side")) == (["5"], ["4", "None"], ["0"])
 
 
 def test_a_cell_that_takes_too_long_is_a_failure(house, results):

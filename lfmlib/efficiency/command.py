@@ -23,7 +23,7 @@ from lfmlib import provenance
 from lfmlib.efficiency import suite, targets
 from lfmlib.efficiency.records import Record, Results
 from lfmlib.efficiency.setting import PROFILES, Setting
-from lfmlib.experiments import WORKER_ENVIRONMENT
+from lfmlib.processes import WORKER_ENVIRONMENT
 
 NOTEBOOK = "11_efficiency"
 # read when a process starts: memory is kept as in the processes that train grids, for all contestants alike

@@ -8,7 +8,7 @@ from typing import Any
 
 from lfmlib.efficiency.timing import Turn
 from lfmlib.environment import environment
-from lfmlib.experiments import WORKER_ENVIRONMENT
+from lfmlib.processes import WORKER_ENVIRONMENT
 
 PATIENCE = 120.0  # seconds that a process may take to start, or for a step
 WARM_UP = 3
