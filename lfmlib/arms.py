@@ -119,7 +119,8 @@ class Arm:
     def finish(self, stacked: int) -> dict[str, Any]:
         """Writes the finished run and returns its record."""
         complete = [p for p in self.curve if "test" in p]
-        best = min(complete, key=lambda p: p["validation"]["fit"][-1]["flip"], default=None)
+        measured = [p for p in complete if p["validation"]["fit"]]  # none where the data holds pictures alone
+        best = min(measured, key=lambda p: p["validation"]["fit"][-1]["flip"], default=None)
         status = "done" if self.status == "training" else self.status
         record = {
             "id": self.id,

@@ -7,6 +7,7 @@ import shlex
 import sys
 import time
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ OPTIONS = {  # options of `lfm train` that stand for a field of the configuratio
 SECTIONS = ("model", "objective", "cameras", "recipe")
 TRAIN_NOTE = """\
 A CATEGORY is a synthetic one (synthetic_body17, synthetic_chair10, ...), one whose file is in the folder that LFM_DATA
-names, or the path of an .npz file with 3D shapes, from which 2D views are drawn. Training sees 2D only.
+names, or the path of a file: .npz with 3D shapes, from which 2D views are drawn, or .npz, .csv or .json with your own
+2D keypoints, as `lfm lift` takes them. Training sees 2D only.
 The defaults are the paper as printed (Eq. 1 alone, analytic RFF at weight 1 in every layer, AdamW) apart from the sizes
 and the learning rate, which suit a small computer. Eq. 1 alone does not determine depth; for shapes to use, take
   lfm train CATEGORY --recipe
@@ -87,6 +89,7 @@ def run(args: Namespace) -> int:
 def _run_config(args: Namespace) -> "RunConfig":
     """The run that the arguments ask for: the defaults, then --config, then the options, then --set."""
     from lfmlib import data, files, rigs
+    from lfmlib.data.formats import SUFFIXES
     from lfmlib.lifting import run_config
     from lfmlib.recipe.preset import recipe_run
     from lfmlib.runs import RunConfig
@@ -113,7 +116,7 @@ def _run_config(args: Namespace) -> "RunConfig":
     if settings["categories"] == ["?"]:
         raise ValueError("no CATEGORY to train on; `lfm data list` shows those that there are")
     for name in settings["categories"]:
-        if not name.endswith(".npz") and name not in data.real.available():
+        if Path(name).suffix.lower() not in SUFFIXES and name not in data.real.available():
             rigs.get(name)  # unknown: says what comes near
     return run_config(settings)
 
@@ -168,8 +171,10 @@ class Progress:
         now, step = time.monotonic(), point["step"]
         parts = [f"step {step}/{self.steps}", "diverged" if point["loss"] is None else f"loss {point['loss']:.4g}"]
         if "test" in point:
-            fit, snap = (point["test"][kind][-1]["flip"] for kind in ("fit", "snap"))
-            parts.append(f"Eq. 1 {point['test']['eq1']:.3g}, error {fit:.1f} % (fit), {snap:.1f} % (snap)")
+            parts.append(f"Eq. 1 {point['test']['eq1']:.3g}")
+            if point["test"]["fit"]:
+                fit, snap = (point["test"][kind][-1]["flip"] for kind in ("fit", "snap"))
+                parts[-1] += f", error {fit:.1f} % (fit), {snap:.1f} % (snap)"
         parts.append(f"{now - self.started:.0f} s")
         if self.last and step < self.steps:
             rate = (now - self.last[0]) / max(1, step - self.last[1])
@@ -197,7 +202,13 @@ def _show(config: "RunConfig", record: dict[str, Any], store: "RunStore") -> int
     for woken in record.get("wake", ()):
         for doubt in woken["doubts"]:
             say(f"warning: {woken['category']}: {doubt}; its shapes are the rigid mean shape")
-    final, floors = record["final"]["test"], experiments.floor_rows(config, [config.seed])
+    final = record["final"]["test"]
+    if not final["fit"]:
+        print("2D keypoints alone: nobody knows the error. Pictures that training has not seen become shapes "
+              f"{final['depth']:.2f} times as deep as the pictures are large, with Eq. 1 {final['eq1']:.3g}")
+        print(f"to use it: lfm lift IN OUT --model {shlex.quote(str(folder))}")
+        return DONE
+    floors = experiments.floor_rows(config, [config.seed])
     methods = {f"this run, {kind}": final[kind] for kind in ("fit", "snap")}
     for method, name in (("flat", "floor: flat"), ("mean", "floor: mean shape (3D)")):
         methods[name] = [row for row in floors if row["method"] == method]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lfmlib import geometry, metrics
-from lfmlib.data.shapes import ShapeSet
+from lfmlib.data.shapes import PICTURES, ShapeSet
 from lfmlib.data.views import EvaluationViews, visible_or_all
 from lfmlib.model import Lifter
 from lfmlib.objectives.fitting import observed_with_depth, read_out
@@ -36,7 +36,7 @@ def evaluate(
         {"eq1": mean squared residual per visible keypoint, "depth": mean RMS depth of the lifted shapes in units of
         their pictures' RMS, "fit": records, "snap": records}; see `metrics.evaluate`. The first two see 2D alone: a run
         that has collapsed has no depth, one that has exploded has too much. A depth network has the snap read-out
-        alone, under both names.
+        alone, under both names. Of sets that hold pictures alone there are no records.
     """
     shapes, snapped, losses = [], [], []
     n_max, sizes = views.X.shape[1], [s.rig.n for s in sets]
@@ -59,7 +59,7 @@ def evaluate(
         losses.append(geometry.reprojection(X, Y, visible, config.objective.camera) / seen)
     result: dict[str, Any] = {"eq1": float(torch.cat(losses).mean()), "depth": _depth(torch.cat(snapped), views)}
     for name, P in (("fit", torch.cat(shapes)), ("snap", torch.cat(snapped))):
-        result[name] = errors(P, views, sets)
+        result[name] = [] if sets[0].tag == PICTURES else errors(P, views, sets)
     return result
 
 

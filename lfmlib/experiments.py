@@ -151,7 +151,10 @@ def _work(runs: Runs, store: RunStore | str, device: str) -> dict[str, str]:
 
 def _progress(done: int, total: int, seconds: float, what: str, record: dict[str, Any]) -> None:
     final = record["final"]
-    error = f"flip {final['test']['fit'][-1]['flip']:.1f} %" if final else record["status"]
+    error = record["status"]
+    if final:
+        fit = final["test"]["fit"]
+        error = f"flip {fit[-1]['flip']:.1f} %" if fit else f"Eq. 1 {final['test']['eq1']:.3g}"
     line = f"{done}/{total} runs, {seconds:.0f} s: {what}: {error}"
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\033[K{line}" + ("\n" if done == total else ""))

@@ -11,7 +11,7 @@ import torch
 
 from lfmlib import data
 from lfmlib.data.mix import WASTE
-from lfmlib.data.shapes import ShapeSet
+from lfmlib.data.shapes import PICTURES, ShapeSet
 from lfmlib.data.views import CameraConfig
 from lfmlib.encodings import check_choice
 from lfmlib.files import short_hash
@@ -190,9 +190,21 @@ class RunData:
 
     @staticmethod
     def of(config: RunConfig) -> "RunData":
-        """Loads or generates the categories."""
+        """Loads or generates the categories.
+
+        Raises:
+            ValueError: unknown or malformed data; 2D keypoints beside 3D shapes, or for a run that learns from shapes.
+        """
         folder = os.environ.get("LFM_DATA")
-        return _load(config.categories, config.count, config.data_seed, config.fold, config.share, folder)
+        found = _load(config.categories, config.count, config.data_seed, config.fold, config.share, folder)
+        if found.pictures_alone and config.objective.supervised_3d > 0:
+            raise ValueError(f"{', '.join(config.categories)}: 2D keypoints alone; supervised_3d needs true shapes")
+        return found
+
+    @property
+    def pictures_alone(self) -> bool:
+        """Whether nobody knows the shapes: then nothing can be measured."""
+        return self.train[0].tag == PICTURES
 
     def pictured(self, views: str) -> tuple[ShapeSet, ...]:
         """The shapes that training takes pictures of.
@@ -232,6 +244,8 @@ def _load(
         n = min(count, data.synthetic.entry(name).samples) if name in made else None
         take = _category.__wrapped__ if (n or 0) > REMEMBERED else _category
         parts.append(take(name, n, seed, fold, share, folder))
+    if len({part[0].tag == PICTURES for part in parts}) > 1:
+        raise ValueError(f"{', '.join(categories)}: some hold 2D keypoints and some 3D shapes; train them apart")
     return RunData(*(tuple(part[i] for part in parts) for i in range(3)))
 
 

@@ -19,6 +19,7 @@ import torch
 from lfmlib import cli, cli_train, doctor, encodings, files, lifting, model, rigs, training
 from lfmlib.data import formats, real, synthetic
 from lfmlib.objectives import ObjectiveConfig
+from lfmlib.recipe.preset import recipe_run
 from lfmlib.runs import RunConfig
 from lfmlib.steps import Steps
 from lfmlib.store import RunStore
@@ -218,7 +219,7 @@ def test_the_guide_tells_the_truth():
     option, offered = r"--[a-z][a-z-]+", "".join(map(help_of, cli.COMMANDS))
     assert set(re.findall(option, text)) <= set(re.findall(option, offered))
     for setting in re.findall(r"--set ([\w.]+)=", text):
-        assert setting in cli_train.dotted(RunConfig(("?",)).as_dict(complete=True), "")
+        assert setting in cli_train.dotted(recipe_run(("?",)).as_dict(complete=True), "")
 
 
 def help_of(name: str) -> str:
@@ -269,7 +270,7 @@ def test_faults_of_train(lfm, tmp_path, monkeypatch):
         ("synthetic_chair",): "unknown category 'synthetic_chair'; did you mean synthetic_chair10",
         ("human17_cmu",): "LFM_DATA",
         (tmp_path / "no.npz",): "no.npz: no such file",
-        (tmp_path / "flat.npz",): "flat.npz: keypoints_3d",
+        (tmp_path / "flat.npz",): "flat.npz: 0 frames have 4 or more visible keypoints",
         (CHAIR, CHAIR): "named twice",
         (CHAIR, "--width", "9"): "width is 9",
         (CHAIR, "--width", "10", "--heads", "4"): "not divisible",

@@ -101,6 +101,8 @@ def _shared(name: str, config: RunConfig) -> dict[str, Any]:
 
 def _records(name: str, config: RunConfig, root: str, changes: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     store, run_data, changes = RunStore(root), RunData.of(config), changes or {}
+    if run_data.pictures_alone:
+        raise ValueError(f"{', '.join(config.categories)}: 2D keypoints alone; baselines are there to be measured")
     run = baseline_id(name, config, run_data, **changes)
     return [store.record(run) or _train(run, name, method(name, **changes), config, run_data, store)]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lfmlib.data import real
 from lfmlib.data.mix import WASTE, Bucket, Generators, Mix, uniform
-from lfmlib.data.shapes import ShapeSet
+from lfmlib.data.shapes import PICTURES, ShapeSet
 from lfmlib.data.surface import Surfaces
 from lfmlib.data.views import (
     RANGES,
@@ -70,6 +70,8 @@ class ViewSampler:
         self.count = torch.tensor([len(s) for s in shapes], device=self.device)
         self.start = self.count.cumsum(0) - self.count  # of each category among the frames
         self.first = (self.count * self.size).cumsum(0) - self.count * self.size  # and among the keypoints
+        taken = [s.tag == PICTURES for s in shapes]
+        self.taken = torch.tensor(taken, device=self.device) if any(taken) else None  # seen as they are
         self.viewpoints = None
         if cameras.source != RANGES:
             self.viewpoints = torch.stack(tuple(real.load_viewpoints(cameras.source))).to(self.device)  # [3, V]
@@ -114,6 +116,8 @@ class ViewSampler:
     ) -> EvaluationViews:
         """Pictures of chosen frames (index into all sets, one after the other), padded to the bucket's largest rig."""
         angles, shown = self._view(frame, category, generator)
+        if self.taken is not None:
+            angles = torch.where(self.taken[category], 0, angles)
         R = view_rotations(*angles)
         bucket = bucket or self.mix.whole
         points, known = self._shapes(frame, category, bucket)

@@ -11,6 +11,8 @@ from torch import Tensor
 from lfmlib.data.surface import Surface
 from lfmlib.rigs import Rig
 
+PICTURES = "pictures"  # tag of sets that hold no shapes
+
 
 @dataclass(frozen=True, eq=False)
 class CadViews:
@@ -37,7 +39,8 @@ class ShapeSet:
         known: keypoints whose position is known; [F, N].
         split: 0 train, 1 test; [F]. No sequence is in both.
         sequence: recording, subject or instance that a frame belongs to; [F].
-        tag: "real" (measured, or a CAD model that others made) or "synthetic".
+        tag: "real" (measured, or a CAD model that others made), "synthetic", or "pictures": 2D keypoints with z = 0, no
+            shapes; every camera sees them as they are, and nothing can be measured on them (`data.pictures`).
         fingerprint: SHA-256 in hexadecimal; the same for the same frames of the same data.
         camera_R: object-to-camera rotation where the data has one (x right, y down, z away); [F, 3, 3].
         cad_views: self-occlusion table where the data has one.
@@ -52,7 +55,7 @@ class ShapeSet:
     known: Bool[Tensor, "F N"]
     split: Int8[Tensor, " F"]
     sequence: Int[Tensor, " F"]
-    tag: Literal["real", "synthetic"]
+    tag: Literal["real", "synthetic", "pictures"]
     fingerprint: str
     camera_R: Float[Tensor, "F 3 3"] | None = None
     cad_views: CadViews | None = None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lfmlib import handedness, provenance
-from lfmlib.data.shapes import ShapeSet
+from lfmlib.data.shapes import PICTURES, ShapeSet
 from lfmlib.data.views import Views, visible_or_all
 from lfmlib.files import short_hash
 from lfmlib.recipe.dreams import dream, imagine
@@ -132,5 +132,5 @@ def dreamt_set(woken: Woken, like: ShapeSet) -> ShapeSet:
     known = woken.visible.any(0).expand(frames, -1).clone()
     return ShapeSet(
         replace(like.rig, up="+y"), woken.shapes, known, torch.zeros(frames, dtype=torch.int8),
-        torch.zeros(frames, dtype=torch.int64), like.tag, woken.record["id"],
+        torch.zeros(frames, dtype=torch.int64), "real" if like.tag == PICTURES else like.tag, woken.record["id"],
     )  # fmt: skip
