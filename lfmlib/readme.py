@@ -56,7 +56,8 @@ def update_data_page(root: Path | None = None, write: bool = True) -> bool:
 
 
 def section(profile: str = "cpu", root: Path | None = None) -> str:
-    """The section's text: verdicts by part of the papers, the claims that got one line by line, the others by name.
+    """The section's text: verdicts by part of the papers, the claims that got one line by line, the others by name;
+    tables of the notebooks, and those of the full profile that there are.
 
     Raises:
         FileNotFoundError: there is no finished result of this profile.
@@ -75,6 +76,9 @@ def section(profile: str = "cpu", root: Path | None = None) -> str:
             parts.append(f"**{state}**: {', '.join(row.claim.key for row in rows)}.")
     for path in sorted(found.folder.glob(f"*/{TABLE}")):
         parts.append(f"`{path.parent.name}`, PA-MPJPE in % of the RMS radius and in mm, mean ± sd over seeds:")
+        parts.append(_markdown(path))
+    for path in sorted(found.folder.parent.glob(f"full/*/{TABLE}")) if profile != "full" else ():
+        parts.append(f"`{path.parent.name}` of profile `full`, PA-MPJPE in % of the RMS radius, mean ± sd over seeds:")
         parts.append(_markdown(path))
     machines = "; ".join(f"{name} ({place})" for name, _, _, _, place in ledger_report.runs(found) if place)
     parts.append(f"Profile `{profile}`: {machines}. Claim by claim, with reasons: `results/{profile}/REPORT.md`.")

@@ -137,7 +137,7 @@ def run(job: Job, root: Path | None = None) -> Outcome:
 def run_all(jobs: Sequence[Job]) -> Iterator[Outcome]:
     """Runs notebooks, as many side by side as the profile allows and there are cores.
 
-    Side by side the last ones start first: they train most. What two notebooks share is trained by one of them.
+    Side by side the last one starts first: it trains most. What two notebooks share is trained by one of them.
     """
     processes = min(jobs[0].at_once, usable_cores())
     early = [job for job in jobs if job.number not in BY_ITSELF]
@@ -145,7 +145,7 @@ def run_all(jobs: Sequence[Job]) -> Iterator[Outcome]:
         yield from map(_announced, jobs)
         return
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(_announced, job) for job in reversed(early)]):
+        for done in as_completed([pool.submit(_announced, job) for job in early[-1:] + early[:-1]]):
             yield done.result()
     yield from (_announced(replace(job, at_once=1)) for job in jobs if job.number in BY_ITSELF)
 

@@ -63,6 +63,19 @@ def test_goals_are_compared_with_the_mean_over_seeds():
     assert not found.loc["CADs held out, mean"]["reached"]  # 10.5 against 10
 
 
+def test_the_readmes_table_has_goals_methods_and_floors():
+    name, held = "pascal3d_bus", "pascal3d_bus" + HELD_OUT
+    table = study({
+        (name, RECIPE): [1.0, 2.0, 3.0], (name, TWIN): [1.0, 1.0, 1.0], (name, "flat"): [30.0, 30.0, 30.0],
+        (held, RECIPE): [5.0, 7.0], ("pascal3d_sofa" + HELD_OUT, RECIPE): [9.0],
+    }).table  # fmt: skip
+    found = beyond_table.readme(table, beyond_figures.goals_of(table)).set_index("flip per category")
+    assert found.loc["bus", ["to be reached", "recipe", "recipe, one network for all", "floor: flat"]].tolist() == [
+        2.0, "2.00 ± 1.00", "", "30.00 ± 0.00",
+    ]  # fmt: skip
+    assert found.loc["CADs held out, mean", "recipe"] == "7.00 ± 2.00"
+
+
 def test_mirrored_samples_break_the_goal_of_one_side():
     name = "face68_ict"
     flips = {(name, RECIPE): [4.0, 4.0, 4.0], (name, TWIN): [4.0] * 3, (name, "mean"): [7.0] * 3}

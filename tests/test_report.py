@@ -257,6 +257,13 @@ def test_the_readme_is_drawn_from_the_results(house, capsys):
     assert f"| T2-chair | 38.2->5.7 | {ours} | flat 20.2, mean 20 |" in text
     assert "| PROP1 | f(PX)=Pf(X) and L2D invariant | holds to 1e-7 (property test) |" in text
     assert "**not run**: T1-C3DPO-P3D" in text and "| Table 2 | 8 | 1 |" in text
+    assert "profile `full`" not in text
+    full = house / "results" / "full" / "12_beyond"
+    full.mkdir(parents=True)
+    (full / readme.TABLE).write_text("category,recipe\nbus,2.0 ± 0.1\n")
+    assert report.main(["readme"]) == 0
+    text = (house / "README.md").read_text()
+    assert "`12_beyond` of profile `full`" in text and "| bus | 2.0 ± 0.1 |" in text
     (house / "results" / "cpu" / "05_x" / "table.csv").write_text(
         "data,category,method,seed,o3\nreal,human17_cmu,flat,0,9\n"
     )
