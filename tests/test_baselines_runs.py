@@ -87,10 +87,19 @@ def test_a_method_that_sees_pictures_does_not_change_with_the_truth(name, monkey
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-def test_the_search_judges_by_pictures_and_marks_the_rate_in_use():
-    found = runs.search(methods.PAUL_NAME, config())
-    assert [row["lr"] for row in found] == list(METHODS[methods.PAUL_NAME].rates)
-    assert [row["used"] for row in found].count(True) == 1 and all(row["held-out loss"] > 0 for row in found)
+@pytest.mark.parametrize("name", [methods.PAUL_NAME, methods.SIMPLE])
+def test_the_search_tries_every_rate(name):
+    found = runs.search(name, config())
+    assert [row["lr"] for row in found] == list(METHODS[name].rates)
+    assert len({row["held-out loss"] for row in found}) == len(found) and all(row["held-out loss"] > 0 for row in found)
+
+
+def test_another_rate_is_another_run():
+    run = config()
+    ids = {runs.baseline_id(methods.PAUL_NAME, run, RunData.of(run), **changes) for changes in ({}, {"lr": 1e-2})}
+    assert len(ids) == 2 and methods.method(methods.PAUL_NAME, lr=1e-2).lr == 1e-2
+    same = {"lr": METHODS[methods.PAUL_NAME].lr}
+    assert runs.baseline_id(methods.PAUL_NAME, run, RunData.of(run), **same) in ids
 
 
 def test_what_uses_3d_says_so_in_its_name():

@@ -33,7 +33,7 @@ class Method:
         lr: of AdamW; None: the method is fitted to its pictures at once.
         sees: PICTURES, TRUTH or DREAMS.
         several: one network can take several categories; else each category has its own.
-        rates: learning rates that were tried; `search` says by what they are judged.
+        rates: learning rates to try; `runs.search` says by what they are judged.
     """
 
     make: Make
@@ -73,8 +73,8 @@ METHODS: dict[str, Method] = {
     PAUL_NAME: Method(_of_one(PAUL), {"code": 8, **SMALL}, 3e-3, rates=RATES),
     DEEP: Method(_of_one(DeepNRSfM), {}, 1e-2, rates=RATES),
     MLP: Method(_of_one(DreamtMLP), {"width": 512, "blocks": 2}, 3e-3, DREAMS),
-    SIMPLE: Method(_of_one(SupervisedMLP), {}, 1e-3, TRUTH),
-    LFM: Method(LFM3D, {"width": 64, "heads": 4}, 3e-3, TRUTH, several=True),
+    SIMPLE: Method(_of_one(SupervisedMLP), {}, 1e-3, TRUTH, rates=RATES),
+    LFM: Method(LFM3D, {"width": 64, "heads": 4}, 3e-3, TRUTH, several=True, rates=RATES),
 }
 
 
@@ -82,11 +82,11 @@ def method(name: str, **changes: Any) -> Method:
     """The method of that name.
 
     Args:
-        changes: settings that differ from its own: an ablation.
+        changes: settings that differ from its own (an ablation), or `lr`.
     Raises:
         ValueError: there is none (names those there are).
     """
     if name not in METHODS:
         raise ValueError(f"unknown baseline {name!r}; there are {', '.join(METHODS)}")
-    known = METHODS[name]
-    return replace(known, settings=known.settings | changes) if changes else known
+    known, lr = METHODS[name], changes.pop("lr", METHODS[name].lr)
+    return replace(known, settings=known.settings | changes, lr=lr)

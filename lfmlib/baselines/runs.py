@@ -74,20 +74,22 @@ def baseline_id(name: str, config: RunConfig, run_data: RunData, **changes: Any)
 
 
 def search(name: str, config: RunConfig) -> list[dict[str, Any]]:
-    """Every learning rate of a method: its loss on validation pictures that training has not seen. No 3D enters.
+    """Every learning rate of a method: its own loss on validation pictures that training has not seen.
+
+    No 3D enters, but for methods whose loss is in 3D.
 
     Args:
-        name: a 2D-only method with `rates`.
+        name: a method with `rates`.
         config: a run of one category, whose pictures, batch, steps and seed it shares.
     """
     run_data, known = RunData.of(config), method(name)
     views = measuring_views(config, run_data.validation, first_seed=VALIDATION_SEED)
-    pictures = Views(views.X, views.visible, views.category)
+    pictures = views if known.sees == TRUTH else Views(views.X, views.visible, views.category)
     result = []
     for lr in known.rates:
         network, _ = _trained(replace(known, lr=lr), config, run_data.pictured(config.views), None)
         loss = heldout_loss(network, pictures, config.seed)
-        result.append({"method": name, "lr": lr, "used": lr == known.lr, "seed": config.seed, "held-out loss": loss})
+        result.append({"method": name, "lr": lr, "steps": config.steps, "seed": config.seed, "held-out loss": loss})
     return result
 
 
