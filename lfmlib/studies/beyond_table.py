@@ -11,6 +11,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lfmlib import experiments, profiles, provenance
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pandas
 
 NOTEBOOK, NUMBER = "12_beyond", "12"
+MOST = 5  # seeds
 COLUMNS = {
     beyond.RECIPE: "recipe", COMBINED: "recipe, one network for all", beyond.TWIN: "3D-supervised twin",
     "mean": "floor: mean shape (3D)", "flat": "floor: flat",
@@ -50,9 +52,9 @@ def arms_of(methods: Sequence[str], size: Size, folds: bool = True) -> list[Arm]
 
 
 def finished(size: Size, store: RunStore) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows and records of every run of the study that the store holds."""
+    """Rows and records of every run of the study that the store holds, of `MOST` seeds at most."""
     rows, records = [], []
-    for arm in arms_of((*METHODS, COMBINED), size):
+    for arm in arms_of((*METHODS, COMBINED), replace(size, seeds=MOST)):
         if (record := store.record(run_id(arm.config, RunData.of(arm.config)))) is not None:
             rows += beyond.recipe_rows(arm, record)
             records.append(record)
@@ -84,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("methods", nargs="*", choices=[*METHODS, COMBINED, []], help="to train; none: only the table")
     parser.add_argument("--profile", default="full", help="whose sizes (full)")
     parser.add_argument("--no-folds", action="store_true", help="hold no CAD out")
+    parser.add_argument("--seeds", type=int, choices=range(1, MOST + 1), help="how many (the profile's)")
     parser.add_argument("--workers", type=int, help="processes (one per core)")
     args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -92,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"beyond_table: {error}", file=sys.stderr)
         return 2
+    size = replace(size, seeds=args.seeds or size.seeds)
     store = RunStore()
     wanted = arms_of(args.methods, size, not args.no_folds)
     if wanted:
