@@ -73,6 +73,8 @@ def run(args: Namespace) -> int:
     if distributed.launched() and os.environ["RANK"] != "0":  # the first process does the talking
         return DONE if training.train(config, store, args.device)["status"] == "done" else FAILED
     say(f"training {', '.join(config.categories)} on {args.device}: {config.steps} steps, runs in {store.root}")
+    if config.recipe is not None:
+        say("before the first step the shapes of each category are learnt from its pictures: up to a minute or two")
     try:
         record = training.train(config, store, args.device, progress)
     except KeyboardInterrupt:
