@@ -22,6 +22,12 @@ def write(ledger: Ledger) -> Path:
     return path
 
 
+SHORT = (
+    "The runs of this profile are short and narrow; every row names its steps. *Contradicted* says that the effect is "
+    "not there at that size. The papers' sizes are those of the profile `full`."
+)
+
+
 def text(ledger: Ledger) -> str:
     """The report in markdown; the same results give the same text."""
     judged = sum(ledger.counts.values()) - ledger.counts[NOT_RUN]
@@ -31,6 +37,7 @@ def text(ledger: Ledger) -> str:
         "printed value, measurement (mean ± sd over seeds), floors, verdict and the file that shows it. Where several "
         "rows judge a claim, the one on the data it was printed for speaks, then real data before synthetic, then the "
         "worst verdict; all of them are in `99_report/claims_all.csv`.",
+        *([SHORT] if ledger.profile != "full" else []),
         "## Counts",
         table(("part", "claims", *STATES), counts(ledger)),
     ]

@@ -100,11 +100,15 @@ def _verdicts(ledger: Ledger) -> str:
     return f"""<h2 id='verdicts'>Verdicts</h2>
 <p>Where several rows judge a claim, the one on the data it was printed for speaks, then real data before synthetic,
 then the worst verdict. Errors are PA-MPJPE in % of a category's RMS radius, or in millimetres. The floors are the flat
-answer (<i>flat</i>) and the rigid mean shape (<i>mean</i>), which uses 3D.</p>
+answer (<i>flat</i>) and the rigid mean shape (<i>mean</i>), which uses 3D.{_short(ledger)}</p>
 {figures(ledger.folder / NAME, _TITLES)}
 <div class='filter' id='filter' role='group' aria-label='Filter the claims' hidden>{buttons}
 <label>with the words <input type='search'></label><span id='shown' class='soft' role='status'></span></div>
 <div id='claims'>{table_of(header, rows, "Claims", tall=True)}</div>"""
+
+
+def _short(ledger: Ledger) -> str:
+    return "" if ledger.profile == "full" else f" {text(ledger_report.SHORT.replace('*', '').replace('`', ''))}"
 
 
 def _claim(row: Row, ledger: Ledger) -> tuple[Html, ...]:
