@@ -75,8 +75,8 @@ def configuration(steps: int, categories: Sequence[str]) -> RunConfig:
     """The run: the network for all categories of notebook 12, and a fifth of the keypoints hidden in dreams."""
     return recipe_run(
         categories, steps=steps, recipe=RecipeConfig(evidence=20_000, handed=True), dream_missing=0.2, lr=4e-3,
-        model=LifterConfig(width=96, encoding="learned", injection="input", mean_shape=True), count=synthetic.cap("cpu"), test_views=300,
-        evaluations=4,
+        model=LifterConfig(width=96, encoding="learned", injection="input", mean_shape=True),
+        count=synthetic.cap("cpu"), test_views=300, evaluations=4,
     )  # fmt: skip
 
 
