@@ -144,6 +144,25 @@ def test_measuring_keeps_other_devices_and_names_what_failed(tmp_path, monkeypat
         study.measure("smoke", path)
 
 
+def test_only_what_this_very_code_has_measured_is_not_measured_again(tmp_path, monkeypatch):
+    path, asked = tmp_path / "b.json", []
+    device = suite.device_name(Setting("smoke"))
+    record = made_up(next(iter(fit.contests(Setting("smoke")))))
+
+    def run(call, env, **_):
+        asked.append("--resume" in call)
+        return subprocess.CompletedProcess(call, 0, "", "")
+
+    monkeypatch.setattr(study.subprocess, "run", run)
+    monkeypatch.setattr(study.provenance, "commit", lambda: {"commit": "abc", "dirty": False})
+    study.measure("smoke", path)
+    for commit, dirty in (("abc", False), ("abc", True), ("old", False)):
+        measured = {"commit": commit, "dirty": dirty}
+        Results(path).add(Record(**record.as_dict() | {"device": device, "measured": measured}))
+        study.measure("smoke", path)
+    assert asked == [False, True, False, False]
+
+
 @pytest.fixture(autouse=True)
 def here(monkeypatch):
     """The command measures in this process."""

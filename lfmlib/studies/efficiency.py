@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lfmlib import verdicts
+from lfmlib import provenance, verdicts
 from lfmlib.efficiency import command, counting, fit, inference, step, suite, targets, training
 from lfmlib.efficiency.growth import Growth, growth
 from lfmlib.efficiency.inputs import chain
@@ -75,6 +75,8 @@ class Curve:
 def measure(profile: str, path: Path, device: str = "auto") -> Study:
     """Measures all groups but those on request, in a process of its own: see `efficiency.command`.
 
+    What this very commit has measured on this device is not measured again.
+
     Args:
         profile: smoke, cpu or full.
         path: of the file; records of other devices and of groups on request stay in it.
@@ -86,12 +88,21 @@ def measure(profile: str, path: Path, device: str = "auto") -> Study:
         device = "cuda" if profile == "full" and torch.cuda.is_available() else "cpu"
     setting = Setting(profile, device)
     call = [sys.executable, "-m", command.__name__, "--profile", profile, "--device", device, "--out", str(path)]
+    call += ["--resume"] if _is_current(path, suite.device_name(setting)) else []
     package = str(Path(__file__).resolve().parents[2])
     done = subprocess.run(call, env=os.environ | {"PYTHONPATH": package}, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"the benchmarks did not all go well:\n{done.stderr[-3000:]}")
     here, records = suite.device_name(setting), Results(path).records
     return Study(here, [r for r in records if r.device == here], records)
+
+
+def _is_current(path: Path, device: str) -> bool:
+    """Whether the code, without changes, measured all that the file holds of this device."""
+    mine, code = [r for r in Results(path).records if r.device == device], provenance.commit()
+    return bool(mine) and all(
+        (r.measured.get("commit"), r.measured.get("dirty")) == (code["commit"], False) for r in mine
+    )
 
 
 def table(study: Study) -> "pandas.DataFrame":
