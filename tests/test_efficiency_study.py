@@ -136,6 +136,7 @@ def test_measuring_keeps_other_devices_and_names_what_failed(tmp_path, monkeypat
         Results(path).add(Record(**good.as_dict() | {"device": here}))
         return subprocess.CompletedProcess(call, code, "", "failed: fit: bad against x")
 
+    monkeypatch.setattr(study.provenance, "commit", lambda: {"commit": "abc", "dirty": False})
     monkeypatch.setattr(study.subprocess, "run", run)
     found = study.measure("smoke", path)
     assert [r.name for r in found.records] == ["fit"] and len(found.all) == 2 == len(json.loads(path.read_text()))
