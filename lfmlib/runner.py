@@ -189,7 +189,7 @@ def _first_line(failure: Exception) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: 0 all went well, 1 a notebook failed, 2 the call itself was wrong and nothing was run."""
     parser = argparse.ArgumentParser(
-        prog="run_all.sh", description="Regenerates the results, one notebook after the other."
+        prog="run_all.sh", description="Regenerates the results, notebook by notebook."
     )
     parser.add_argument(
         "--profile", default="cpu", help="smoke (seconds), cpu (minutes, default) or full (wants a GPU)"
