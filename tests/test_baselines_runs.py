@@ -88,8 +88,10 @@ def test_a_method_that_sees_pictures_does_not_change_with_the_truth(name, monkey
 
 
 @pytest.mark.parametrize("name", [methods.PAUL_NAME, methods.SIMPLE])
-def test_the_search_tries_every_rate(name):
-    found = runs.search(name, config())
+def test_the_search_tries_every_rate_once(name, store, monkeypatch):
+    found = runs.search(name, config(), store)
+    monkeypatch.setattr(runs, "_trained", lambda *_: pytest.fail("was trained again"))
+    assert runs.search(name, config(), store) == found
     assert [row["lr"] for row in found] == list(METHODS[name].rates)
     assert len({row["held-out loss"] for row in found}) == len(found) and all(row["held-out loss"] > 0 for row in found)
 

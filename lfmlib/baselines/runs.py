@@ -73,7 +73,7 @@ def baseline_id(name: str, config: RunConfig, run_data: RunData, **changes: Any)
     return f"baseline-{short_hash(content)}"
 
 
-def search(name: str, config: RunConfig) -> list[dict[str, Any]]:
+def search(name: str, config: RunConfig, store: RunStore | None = None) -> list[dict[str, Any]]:
     """Every learning rate of a method: its own loss on validation pictures that training has not seen.
 
     No 3D enters, but for methods whose loss is in 3D.
@@ -81,15 +81,22 @@ def search(name: str, config: RunConfig) -> list[dict[str, Any]]:
     Args:
         name: a method with `rates`.
         config: a run of one category, whose pictures, batch, steps and seed it shares.
+        store: where the losses are kept, rate by rate; None: the default store.
     """
-    run_data, known = RunData.of(config), method(name)
+    run_data, known, store = RunData.of(config), method(name), store or RunStore()
     views = measuring_views(config, run_data.validation, first_seed=VALIDATION_SEED)
     pictures = views if known.sees == TRUTH else Views(views.X, views.visible, views.category)
     result = []
     for lr in known.rates:
-        network, _ = _trained(replace(known, lr=lr), config, run_data.pictured(config.views), None)
-        loss = heldout_loss(network, pictures, config.seed)
-        result.append({"method": name, "lr": lr, "steps": config.steps, "seed": config.seed, "held-out loss": loss})
+        run = baseline_id(name, config, run_data, lr=lr).replace("baseline-", "search-")
+        if (record := store.record(run)) is None:
+            started = time.monotonic()
+            network, curve = _trained(replace(known, lr=lr), config, run_data.pictured(config.views), None)
+            row = {"method": name, "lr": lr, "steps": config.steps, "seed": config.seed,
+                   "held-out loss": heldout_loss(network, pictures, config.seed)}  # fmt: skip
+            record = {"id": run, "row": row, "provenance": provenance.of_run(time.monotonic() - started)}
+            record = store.finish(run, _state(network), {}, [curve], record)
+        result.append(record["row"])
     return result
 
 

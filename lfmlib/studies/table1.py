@@ -76,7 +76,7 @@ def measure(size: Size, steps: int, workers: int | None = None, store: RunStore 
 
     store = store or RunStore()
     own = literal.measure(arms(size), workers, store)
-    searched, rates = search(size, steps, workers)
+    searched, rates = search(size, steps, workers, store)
     jobs, sets = [], []
     for name, categories in literal.sets().items():
         several = len(categories) > 1
@@ -104,7 +104,9 @@ def measure(size: Size, steps: int, workers: int | None = None, store: RunStore 
     return Study(table, own.curves, [*own.records, *experiments.run_summaries(trained)], searched)
 
 
-def search(size: Size, steps: int, workers: int | None) -> tuple["pandas.DataFrame", dict[tuple[str, str], float]]:
+def search(
+    size: Size, steps: int, workers: int | None, store: RunStore
+) -> tuple["pandas.DataFrame", dict[tuple[str, str], float]]:
     """Learning rates that each baseline was offered, on the first category of each set; the best, by set and method.
 
     Judged by a method's own loss on held-out pictures after the steps that it gets here: a rate that is right for long
@@ -113,7 +115,7 @@ def search(size: Size, steps: int, workers: int | None) -> tuple["pandas.DataFra
     import pandas
 
     tried = [
-        (name, method, replace(literal.run(categories[:1], size, 0), steps=steps))
+        (name, method, replace(literal.run(categories[:1], size, 0), steps=steps), str(store.root))
         for name, categories in literal.sets().items() for method in BASELINES if METHODS[method].rates
     ]  # fmt: skip
     searched = pandas.DataFrame(experiments.spread(_searched, tried, workers))
@@ -122,8 +124,8 @@ def search(size: Size, steps: int, workers: int | None) -> tuple["pandas.DataFra
     return searched, {(row["set"], row["method"]): row["lr"] for row in best.to_dict("records")}
 
 
-def _searched(name: str, method: str, config: RunConfig) -> list[dict[str, Any]]:
-    return [{"set": name, **row} for row in baseline_runs.search(method, config)]
+def _searched(name: str, method: str, config: RunConfig, root: str) -> list[dict[str, Any]]:
+    return [{"set": name, **row} for row in baseline_runs.search(method, config, RunStore(root))]
 
 
 def _oracles(name: str, config: RunConfig) -> list[dict[str, Any]]:
