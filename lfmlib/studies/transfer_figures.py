@@ -151,7 +151,8 @@ def figure_together(study: Study) -> "matplotlib.figure.Figure":
         _start(ax, title, "isolated", "combined")
     frame = study.table[(study.table["part"] == IMBALANCE) & study.table["training"].str.startswith("with ")]
     pairs = {
-        t: next(n for n in frame[frame["training"] == t]["category"] if n not in t) for t in set(frame["training"])
+        t: next(n for n in frame[frame["training"] == t]["category"] if n not in t)
+        for t in dict.fromkeys(frame["training"])
     }
     _mean_floors(axes[2], study, IMBALANCE, list(pairs.values()))
     for training, rare in pairs.items():
