@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Regenerates the results: sets itself up, runs the notebooks, two side by side where the profile allows it, says in one line how each went.
+# Regenerates the results: sets itself up, runs the notebooks, side by side where the profile says so, and says in one
+# line how each went.
 set -euo pipefail
 
 usage() {

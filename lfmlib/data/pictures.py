@@ -2,6 +2,7 @@
 
 import logging
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,7 +23,10 @@ def holds(path: Path) -> bool:
     """Whether a file holds 2D keypoints: a .csv or .json file, or an .npz file with the array `keypoints_2d`."""
     if path.suffix.lower() != ".npz":
         return True
-    return zipfile.is_zipfile(path) and "keypoints_2d.npy" in zipfile.ZipFile(path).namelist()
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return "keypoints_2d.npy" in archive.namelist()
 
 
 def load(path: Path) -> ShapeSet:
@@ -68,5 +72,5 @@ def _rig(name: str, found: formats.Keypoints) -> Rig:
     keypoints = found.names or tuple(f"keypoint_{i}" for i in range(found.points.shape[1]))
     for known in map(rigs.get, rigs.names()):
         if known.keypoints == keypoints:
-            return Rig(name, keypoints, known.edges, known.symmetry, "picture", None, "+y", known.family, known.handed)
+            return replace(known, name=name, unit="picture", mm=None, up="+y")
     return Rig(name, keypoints, unit="picture")

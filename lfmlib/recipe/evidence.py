@@ -170,7 +170,8 @@ class EStep:
         towards = towards.double().mT
         for part in torch.arange(len(rows), device=x.device).split(max(1, PRODUCTS // len(i))):
             y = x[part].double()
-            square = (y[:, there][:, i] * y[:, there][:, j]) @ forms.mT
+            shown = y[:, there]
+            square = (shown[:, i] * shown[:, j]) @ forms.mT
             log, a = self._score(square.to(x), (y @ towards).to(x), size, half, d)
             self.log[rows[part]], self.scale[rows[part]] = (log + prior).view(-1, K, G), a.view(-1, K, G)
         return Shared(rows, seen, inverse.view(K, G, *inverse.shape[1:]))

@@ -58,9 +58,9 @@ def categories(size: Size, most: int = 99) -> list[str]:
 
 def arms(size: Size, most: int = 99) -> list[Arm]:
     """Notebook 12's runs of the three methods on categories with edges; those that dream with hidden keypoints."""
-    result, of_08 = [], {names[0] for names in literal.sets().values()}
+    result, of_08, there = [], {names[0] for names in literal.sets().values()}, categories(size, most)
     for seed in range(size.seeds):
-        for name in categories(size, most):
+        for name in there:
             result += [Arm(name, method, beyond.METHODS[method]((name,), seed, size)) for method in METHODS]
             if name in of_08:
                 result.append(Arm(name, HIDING, beyond.recipe((name,), seed, size, dream_missing=DREAM_MISSING)))
