@@ -135,6 +135,7 @@ def measure(size: Size, workers: int | None = None, store: RunStore | None = Non
         blank = {"setting": "", "arm": "", "together": len(names), "steps": 0}
         table += _categories_only(experiments.floor_rows(config, range(size.seeds), **blank))
     recipe, told = _recipe_rows(size.profile, workers, store)
+    records += [store.record(run) for run in dict.fromkeys(row["run"] for row in recipe)]
     frame = pandas.DataFrame(table)
     frame["data"] = frame["category"].map(tags)  # a row's own tag: every category there is, is both
     frame = pandas.concat([frame, pandas.DataFrame(recipe)], ignore_index=True)
